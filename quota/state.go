@@ -1,0 +1,138 @@
+package quota
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrState is matched by errors about the JSON of a [Ledger] that is of an unknown version, damaged, or contradicts itself.
+var ErrState = errors.New("quota: bad ledger state")
+
+// stateVersion is that of stateJSON. A version that is not known is not guessed at.
+const stateVersion = 1
+
+// stateJSON is a Ledger as it is written.
+type stateJSON struct {
+	Version int       `json:"version"`
+	Cap     plainCap  `json:"cap"`
+	Now     time.Time `json:"now"`
+	Seen    Counters  `json:"seen"`
+	Used    Counters  `json:"used"`
+	Extra   uint64    `json:"extra,omitzero"`
+	Start   time.Time `json:"start,omitzero"`
+	End     time.Time `json:"end,omitzero"`
+	Window  window    `json:"window,omitzero"`
+	Percent int       `json:"percent,omitzero"`
+	Cut     bool      `json:"cut,omitzero"`
+	Pending []Event   `json:"pending,omitzero"`
+}
+
+// MarshalJSON writes the whole state, with the cap and with events that no Advance has returned yet: at most a few KB,
+// without a rolling window a few hundred bytes.
+func (l *Ledger) MarshalJSON() ([]byte, error) {
+	return json.Marshal(stateJSON{
+		Version: stateVersion, Cap: plainCap(l.cap), Now: l.now, Seen: l.seen, Used: l.used, Extra: l.extra,
+		Start: l.start, End: l.end, Window: l.window, Percent: l.percent, Cut: l.cut, Pending: l.pending,
+	})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes. A state that is not one MarshalJSON could have written is an error that
+// matches [ErrState], and the ledger stays as it was. The next call with the time and the counters takes up where the
+// state left off, however long ago.
+func (l *Ledger) UnmarshalJSON(data []byte) error {
+	var v stateJSON
+	if err := decodeStrict(data, &v); err != nil {
+		return fmt.Errorf("%w: %w", ErrState, err)
+	}
+	if v.Version != stateVersion {
+		return fmt.Errorf("%w: version %d is unknown: this program reads version %d", ErrState, v.Version, stateVersion)
+	}
+	cal, err := Cap(v.Cap).check()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrState, err)
+	}
+	read := &Ledger{
+		now: v.Now.UTC(), seen: v.Seen, used: v.Used, extra: v.Extra, start: v.Start.UTC(), end: v.End.UTC(),
+		window: v.Window, percent: v.Percent, cut: v.Cut, pending: v.Pending,
+	}
+	read.adopt(Cap(v.Cap), cal)
+	if err := read.verify(); err != nil {
+		return fmt.Errorf("%w: %w", ErrState, err)
+	}
+	*l = *read
+	return nil
+}
+
+// verify checks what every ledger keeps to between two calls.
+func (l *Ledger) verify() error {
+	if !l.now.Equal(sane(l.now)) {
+		return fmt.Errorf("time %v is out of range", l.now)
+	}
+	if err := l.verifyPeriod(); err != nil {
+		return err
+	}
+	if l.extra > uint64(MaxBytes) {
+		return fmt.Errorf("topped up by %d bytes, more than %v", l.extra, MaxBytes)
+	}
+	if l.cut && (l.cap.Bytes == 0 || l.cap.AtEnd != Block) {
+		return errors.New("cut off by a cap that does not block")
+	}
+	if reached := l.reached(); l.percent != reached {
+		return fmt.Errorf("%d%% of the cap reached, but %d%% used", l.percent, reached)
+	}
+	if len(l.pending) > maxPending {
+		return fmt.Errorf("%d events pending, more than %d", len(l.pending), maxPending)
+	}
+	for i, e := range l.pending {
+		if !eventKindNames.valid(e.Kind) || e.Percent < 0 || e.Percent > 100 || e.Periods < 0 {
+			return fmt.Errorf("pending event %d is none", i)
+		}
+	}
+	return nil
+}
+
+func (l *Ledger) verifyPeriod() error {
+	// The longest month, with a zone that changes to the other side of the date line and back.
+	const longest = 34 * 24 * time.Hour
+	kind := l.cap.Period.Kind
+	if kind != Rolling && len(l.window) > 0 {
+		return fmt.Errorf("a window, but a period of kind %v", kind)
+	}
+	switch kind {
+	case Rolling:
+		if !l.start.IsZero() || !l.end.IsZero() {
+			return errors.New("a rolling window has no beginning and no end")
+		}
+		return l.verifyWindow()
+	case None:
+		if !l.end.IsZero() || l.start.Before(earliest) || l.start.After(l.now) {
+			return fmt.Errorf("period from %v to %v: it must begin by %v and not end", l.start, l.end, l.now)
+		}
+	default:
+		if l.start.After(l.now) || !l.end.After(l.now) || l.end.Sub(l.start) > longest {
+			return fmt.Errorf("period from %v to %v: it must hold %v and last no longer than %v", l.start, l.end, l.now, longest)
+		}
+	}
+	return nil
+}
+
+func (l *Ledger) verifyWindow() error {
+	s := l.step()
+	last := s.of(l.now)
+	for i, b := range l.window {
+		switch {
+		case s.gone(b.Step, l.now) || b.Step > last:
+			return fmt.Errorf("step %d is not in the window", b.Step)
+		case i > 0 && b.Step <= l.window[i-1].Step:
+			return fmt.Errorf("step %d is out of order", b.Step)
+		case b == bucket{Step: b.Step}:
+			return fmt.Errorf("step %d is empty", b.Step)
+		}
+	}
+	if used, extra := l.window.sum(); used != l.used || extra != l.extra {
+		return fmt.Errorf("the window adds up to %v and %d, not to %v and %d", used, extra, l.used, l.extra)
+	}
+	return nil
+}
