@@ -1,0 +1,89 @@
+package shaping
+
+import "math"
+
+// codelParams are what CoDel obeys at one dequeue; times in nanoseconds.
+type codelParams struct {
+	target, interval int64
+	mtu              int32
+}
+
+// codel is the state of RFC 8289 section 5 for one queue. The zero value is that of a new queue.
+type codel struct {
+	firstAbove int64 // when the delay will have been above target for an interval; 0 while it is below
+	dropNext   int64
+	count      uint32 // drops since dropping began
+	lastCount  uint32 // count as it was when dropping began
+	dropping   bool
+}
+
+// dequeue takes the next packet that CoDel lets through from q, and frees those that it drops. It returns nil for an empty
+// queue. The steps and names are those of RFC 8289 sections 5.5 and 5.6.
+func (c *codel) dequeue(q *flowQueue, now int64, params codelParams, dropped *tally) *Packet {
+	p, okToDrop := c.doDequeue(q, now, params)
+	switch {
+	case p == nil || !okToDrop:
+		c.dropping = false
+	case c.dropping:
+		for now >= c.dropNext && c.dropping {
+			dropped.free(p)
+			c.count++
+			if p, okToDrop = c.doDequeue(q, now, params); okToDrop {
+				c.dropNext = controlLaw(c.dropNext, params.interval, c.count)
+			} else {
+				c.dropping = false
+			}
+		}
+	default:
+		dropped.free(p)
+		p, _ = c.doDequeue(q, now, params)
+		c.dropping = true
+		// Soon after the last time, the drop rate that controlled the queue then is a better start than one.
+		delta := c.count - c.lastCount
+		c.count = 1
+		if delta > 1 && now-c.dropNext < 16*params.interval {
+			c.count = delta
+		}
+		c.dropNext = controlLaw(now, params.interval, c.count)
+		c.lastCount = c.count
+	}
+	return p
+}
+
+// doDequeue takes the next packet and reports whether the delay has been above target for an interval. A queue that holds no
+// more than one packet behind it is never a standing one.
+func (c *codel) doDequeue(q *flowQueue, now int64, params codelParams) (p *Packet, okToDrop bool) {
+	p = q.pop()
+	switch {
+	case p == nil:
+		c.firstAbove = 0
+	case now-p.queuedAt < params.target || q.bytes <= params.mtu:
+		c.firstAbove = 0
+	case c.firstAbove == 0:
+		c.firstAbove = now + params.interval
+	default:
+		okToDrop = now >= c.firstAbove
+	}
+	return p, okToDrop
+}
+
+// controlLaw spaces drops by the inverse square root of their number, to which TCP's throughput answers linearly.
+func controlLaw(t, interval int64, count uint32) int64 {
+	return t + int64(float64(interval)/math.Sqrt(float64(count)))
+}
+
+// tally counts packets and their bytes.
+type tally struct {
+	packets, bytes uint64
+}
+
+func (t *tally) add(p *Packet) {
+	t.packets++
+	t.bytes += uint64(len(p.Data))
+}
+
+// free counts a packet and gives it back.
+func (t *tally) free(p *Packet) {
+	t.add(p)
+	p.Free()
+}

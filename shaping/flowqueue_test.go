@@ -1,0 +1,190 @@
+package shaping
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+const (
+	ms          = int64(time.Millisecond)
+	testQuantum = 1420
+)
+
+var patient = codelParams{target: never / 4, interval: never / 4, mtu: 1420}
+
+func packetOf(flow uint32, n int, at int64) *Packet {
+	return &Packet{Flow: flow, Data: make([]byte, n), queuedAt: at}
+}
+
+// TestFlowTableKeepsOrder throws flows at one set of queues, where they have to share and to change places.
+func TestFlowTableKeepsOrder(t *testing.T) {
+	var colliding []uint32
+	probe := new(flowTable)
+	for flow := uint32(1); len(colliding) < 9; flow++ {
+		if i, _ := probe.find(flow); i < flowWays {
+			colliding = append(colliding, flow)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		table := new(flowTable)
+		queued := make(map[uint32][]*Packet)
+		total := 0
+		for range rapid.IntRange(1, 300).Draw(t, "operations") {
+			if total == 0 || rapid.IntRange(0, 99).Draw(t, "push?") < 55 {
+				p := packetOf(rapid.SampledFrom(colliding).Draw(t, "flow"), rapid.IntRange(1, 1420).Draw(t, "length"), 0)
+				table.push(p, testQuantum)
+				queued[p.Flow] = append(queued[p.Flow], p)
+				total++
+				continue
+			}
+			p := table.pop(0, testQuantum, patient, new(tally))
+			require.NotNil(t, p)
+			require.Same(t, queued[p.Flow][0], p, "flow %d out of order", p.Flow)
+			queued[p.Flow] = queued[p.Flow][1:]
+			total--
+		}
+		for range total {
+			p := table.pop(0, testQuantum, patient, new(tally))
+			require.Same(t, queued[p.Flow][0], p)
+			queued[p.Flow] = queued[p.Flow][1:]
+		}
+		require.Nil(t, table.pop(0, testQuantum, patient, new(tally)))
+		require.Equal(t, [3]fifo{}, table.lists)
+	})
+}
+
+func TestFlowsShareByBytes(t *testing.T) {
+	table := new(flowTable)
+	sizes := []int{1420, 700, 100}
+	for flow, size := range sizes {
+		for range 300_000 / size {
+			table.push(packetOf(uint32(flow), size, 0), testQuantum)
+		}
+	}
+	got := make([]int, len(sizes))
+	for range 1000 {
+		p := table.pop(0, testQuantum, patient, new(tally))
+		got[p.Flow] += len(p.Data)
+	}
+	for _, n := range got[1:] {
+		require.InDelta(t, got[0], n, 2*testQuantum)
+	}
+}
+
+func TestNewFlowGoesFirst(t *testing.T) {
+	table := new(flowTable)
+	for range 100 {
+		table.push(packetOf(1, 1420, 0), testQuantum)
+		table.push(packetOf(2, 1420, 0), testQuantum)
+	}
+	for range 10 {
+		table.pop(0, testQuantum, patient, new(tally))
+	}
+	table.push(packetOf(3, 100, 0), testQuantum)
+	require.EqualValues(t, 3, table.pop(0, testQuantum, patient, new(tally)).Flow)
+}
+
+// TestFlowDoesNotStayNew: a flow that sends its next packet soon after the last one left has turns like all others.
+func TestFlowDoesNotStayNew(t *testing.T) {
+	table := new(flowTable)
+	for flow := range uint32(10) {
+		for range 100 {
+			table.push(packetOf(flow, 1420, 0), testQuantum)
+		}
+	}
+	const sneaky = 99
+	queued, got := 0, 0
+	for i := range 300 {
+		if i%2 == 0 && queued == 0 {
+			table.push(packetOf(sneaky, 100, 0), testQuantum)
+			queued++
+		}
+		if table.pop(0, testQuantum, patient, new(tally)).Flow == sneaky {
+			queued--
+			got++
+		}
+	}
+	require.LessOrEqual(t, got, 2*300/10, "once as a new flow and once as an old one in each round of ten")
+}
+
+// TestFlowsSpread counts how many of 64 flows have a queue to themselves.
+func TestFlowsSpread(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		table := new(flowTable)
+		flows := rapid.SliceOfNDistinct(rapid.Uint32(), 64, 64, rapid.ID).Draw(t, "flows")
+		used := make(map[int]bool)
+		for _, flow := range flows {
+			i, _ := table.find(flow)
+			used[i] = true
+			table.push(packetOf(flow, 100, 0), testQuantum)
+		}
+		require.Greater(t, len(used), 16)
+	})
+	table := new(flowTable)
+	used := make(map[int]bool)
+	for flow := range uint32(64) {
+		i, _ := table.find(flow * 2654435769)
+		used[i] = true
+		table.push(packetOf(flow*2654435769, 100, 0), testQuantum)
+	}
+	require.Greater(t, len(used), 55, "ordinary hashes hardly ever share a queue")
+}
+
+// codelLink is a queue that is served at a rate and filled by a source, packet by packet.
+type codelLink struct {
+	table   *flowTable
+	params  codelParams
+	dropped tally
+	now     int64
+}
+
+func (l *codelLink) fill(n int) {
+	for range n {
+		l.table.push(packetOf(1, 1420, l.now), testQuantum)
+	}
+}
+
+func TestCoDelLeavesShortQueuesAlone(t *testing.T) {
+	l := &codelLink{table: new(flowTable), params: codelParams{target: 5 * ms, interval: 100 * ms, mtu: 1420}}
+	for range 2000 { // a burst that is gone within the interval
+		l.fill(20)
+		for range 20 {
+			l.now += ms
+			require.NotNil(t, l.table.pop(l.now, testQuantum, l.params, &l.dropped))
+		}
+	}
+	require.Zero(t, l.dropped.packets)
+}
+
+func TestCoDelDropsByItsLaw(t *testing.T) {
+	l := &codelLink{table: new(flowTable), params: codelParams{target: 5 * ms, interval: 100 * ms, mtu: 1420}}
+	l.fill(50)
+	var drops []int64
+	for range 1000 {
+		l.now += ms
+		l.fill(1)
+		before := l.dropped.packets
+		require.NotNil(t, l.table.pop(l.now, testQuantum, l.params, &l.dropped))
+		for range l.dropped.packets - before {
+			drops = append(drops, l.now)
+		}
+	}
+	// The first drop comes an interval after the delay was first seen above target, the next ones by 1/sqrt(count).
+	require.InDelta(t, 106*ms, drops[0], float64(2*ms))
+	require.InDelta(t, 100*ms, drops[1]-drops[0], float64(2*ms))
+	require.InDelta(t, 71*ms, drops[2]-drops[1], float64(2*ms))
+	require.InDelta(t, 58*ms, drops[3]-drops[2], float64(2*ms))
+}
+
+func TestCoDelNeverDropsTheLastPacket(t *testing.T) {
+	l := &codelLink{table: new(flowTable), params: codelParams{target: 5 * ms, interval: 100 * ms, mtu: 1420}}
+	for range 100 {
+		l.fill(1)
+		l.now += 1000 * ms // far above any target, but nothing stands behind it
+		require.NotNil(t, l.table.pop(l.now, testQuantum, l.params, &l.dropped))
+	}
+	require.Zero(t, l.dropped.packets)
+}
