@@ -1,0 +1,173 @@
+package isolation
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Member is a subject in a [Filter], to be kept beside the peer so that a packet needs no search for it.
+type Member struct {
+	id     string
+	serial uint64                      // never given twice: a flow's other end is this member, not a later one with its address
+	state  atomic.Pointer[memberState] // nil once removed
+
+	tracked atomic.Int32 // number of flows, so that members without any are never locked
+
+	mu        sync.Mutex
+	flows     flowTable // that the member began towards other members
+	fragments flowTable // of packets that the member sent, or that came to it from outside
+}
+
+// memberState is a subject under an installed plan; it is immutable.
+type memberState struct {
+	subject   Subject
+	in        *installed
+	selection selection
+}
+
+func newMemberState(s Subject, in *installed) *memberState {
+	return &memberState{subject: s, in: in, selection: in.plan.selects(s)}
+}
+
+func (s *memberState) owns(addr netip.Addr) bool { return slices.Contains(s.subject.Addrs, addr) }
+
+func newMember(id string, serial uint64, c *Config) *Member {
+	return &Member{
+		id:        id,
+		serial:    serial,
+		flows:     newFlowTable(c.MaxFlows, c.Timeouts.idle),
+		fragments: newFlowTable(c.MaxFragments, func(*flow) time.Duration { return c.Timeouts.Fragment }),
+	}
+}
+
+// ID returns the subject's ID.
+func (m *Member) ID() string { return m.id }
+
+// Flows returns how many flows to other members are remembered, expired ones included.
+func (m *Member) Flows() int { return int(m.tracked.Load()) }
+
+// under returns the member's state under in, or nil if it was removed. It reports false when a newer plan than in has been
+// installed.
+func (m *Member) under(in *installed) (*memberState, bool) {
+	for {
+		s := m.state.Load()
+		switch {
+		case s == nil || s.in == in:
+			return s, true
+		case s.in.generation > in.generation:
+			return nil, false
+		}
+		if next := newMemberState(s.subject, in); m.state.CompareAndSwap(s, next) {
+			return next, true
+		}
+	}
+}
+
+// record remembers that the member sent a packet of a flow that it began, or may have begun, towards peer.
+func (m *Member) record(t *tuple, peer uint64, now time.Duration) {
+	key := t.key()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.flows.find(&key, now)
+	if f == nil {
+		f = m.flows.add(&key, now)
+		f.peer = peer
+	} else if f.peer != peer {
+		*f = flow{key: key, peer: peer, at: f.at, newer: f.newer, older: f.older}
+	}
+	f.see(t, true)
+	m.flows.touch(f, now)
+	m.tracked.Store(int32(len(m.flows.index)))
+}
+
+// answered reports whether the member remembers the flow key towards peer, and then notes that t answers it.
+func (m *Member) answered(key *flowKey, t *tuple, peer uint64, now time.Duration) bool {
+	if m.tracked.Load() == 0 {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.flows.find(key, now)
+	if f == nil || f.peer != peer {
+		return false
+	}
+	f.see(t, false)
+	m.flows.touch(f, now)
+	return true
+}
+
+// remembers reports whether the member remembers the flow key towards peer.
+func (m *Member) remembers(key *flowKey, peer uint64, now time.Duration) bool {
+	if m.tracked.Load() == 0 {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.flows.find(key, now)
+	return f != nil && f.peer == peer
+}
+
+// see follows a TCP connection as far as its time-out needs. Own packets come from the member that began the flow.
+func (f *flow) see(t *tuple, own bool) {
+	if t.protocol != TCP {
+		return
+	}
+	if own && t.role == opens {
+		f.answered, f.closedOwn, f.closedOther = false, false, false
+	}
+	f.answered = f.answered || !own
+	switch {
+	case t.flags&tcpRST != 0:
+		f.closedOwn, f.closedOther = true, true
+	case t.flags&tcpFIN != 0 && own:
+		f.closedOwn = true
+	case t.flags&tcpFIN != 0:
+		f.closedOther = true
+	}
+}
+
+// keepFragment remembers what the first fragment of a packet said, for those that follow it.
+func (m *Member) keepFragment(t *tuple, id uint32, now time.Duration) {
+	key := fragmentKey(t, id)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.fragments.find(&key, now)
+	if f == nil {
+		f = m.fragments.add(&key, now)
+	}
+	f.first = firstFragment{t.srcPort, t.dstPort, t.role, t.flags}
+	m.fragments.touch(f, now)
+}
+
+// recallFragment completes a later fragment by what the first one said.
+func (m *Member) recallFragment(t *tuple, id uint32, now time.Duration) {
+	key := fragmentKey(t, id)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.fragments.find(&key, now)
+	if f == nil {
+		return
+	}
+	t.noPort = false
+	t.srcPort, t.dstPort, t.role, t.flags = f.first.srcPort, f.first.dstPort, f.first.role, f.first.flags
+}
+
+func (m *Member) sweep(now time.Duration) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	removed := m.flows.sweep(now) + m.fragments.sweep(now)
+	m.tracked.Store(int32(len(m.flows.index)))
+	return removed
+}
+
+// forget drops all flows.
+func (m *Member) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.flows.clear()
+	m.fragments.clear()
+	m.tracked.Store(0)
+}
