@@ -1,0 +1,196 @@
+package wgnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/ipam"
+)
+
+// AddPeer adds a peer: it leases addresses, writes the peer to the store, and puts it in force. When it returns nil the
+// peer is durable and can connect; when it fails, or ctx ends first, nothing is left of it.
+//
+// Adding a peer that is there with the same specification is a success that changes nothing, so that a caller who is not
+// sure may ask again; addresses that the specification leaves open match those that the peer has. A different
+// specification is [ErrExists]. Other errors: [*ValidationError] with every problem of the specification at once,
+// [ipam.ErrTaken], [ipam.ErrQuarantined], [ipam.ErrReserved] or [ipam.ErrExhausted] for an address that cannot be leased,
+// [ErrNotStarted], [ErrClosed], and what the store and the dataplane return.
+func (n *Node) AddPeer(ctx context.Context, spec PeerSpec) (AddedPeer, error) {
+	added, err := n.addPeer(ctx, spec.clone())
+	switch {
+	case err == nil:
+		return added, nil
+	case spec.PublicKey == wgtypes.Key{}:
+		return AddedPeer{}, &OpError{Op: "add a peer", Err: err}
+	default:
+		return AddedPeer{}, &OpError{"add", OfPeer(spec.PublicKey), err}
+	}
+}
+
+func (n *Node) addPeer(ctx context.Context, spec PeerSpec) (AddedPeer, error) {
+	if err := n.life.check(); err != nil {
+		return AddedPeer{}, err
+	}
+	// Curve arithmetic costs more than all that follows but the dataplane's part: it is done before the slot is taken.
+	if err := n.checkPeer(spec, time.Now()); err != nil {
+		return AddedPeer{}, err
+	}
+	var private wgtypes.Key
+	if spec.PublicKey == (wgtypes.Key{}) {
+		var err error
+		if private, err = wgtypes.GeneratePrivateKey(); err != nil {
+			return AddedPeer{}, err
+		}
+		spec.PublicKey = private.PublicKey()
+	}
+	release, err := n.acquire(ctx)
+	if err != nil {
+		return AddedPeer{}, err
+	}
+	defer release()
+
+	if p, ok := n.inv.peers[spec.PublicKey]; ok {
+		if !p.matches(spec) {
+			return AddedPeer{}, ErrExists
+		}
+		return AddedPeer{Peer: p.view()}, nil
+	}
+	if err := n.checkAccount(spec.Account); err != nil {
+		return AddedPeer{}, err // it was removed meanwhile
+	}
+	p, err := newPeer(spec, n.inv.sequence+1, time.Now())
+	if err != nil {
+		return AddedPeer{}, err
+	}
+	if err := n.install(ctx, p, spec.Addrs); err != nil {
+		return AddedPeer{}, err
+	}
+	n.log.Debug("peer added", "peer", p.key, "account", p.account, "addresses", p.addrs)
+	n.events.publish(Event{Kind: PeerAdded, Peer: p.key, Account: p.account})
+	return AddedPeer{Peer: p.view(), PrivateKey: private, Created: true}, nil
+}
+
+// install takes a new peer through lease, store and dataplane, and makes it one of the node's.
+func (n *Node) install(ctx context.Context, p *peer, wanted []netip.Addr) error {
+	addrs, err := n.lease(p.key, wanted)
+	if err != nil {
+		return fmt.Errorf("lease an address: %w", err)
+	}
+	p.addrs = addrs
+	insertion, deletion, err := insertionOf(p)
+	if err == nil {
+		change := Change{}
+		p.addTo(&change)
+		err = n.perform(ctx, n.stored(insertion, deletion), n.applied(change, Change{RemovePeers: []wgtypes.Key{p.key}}))
+	}
+	if err != nil {
+		return errors.Join(err, n.unlease(addrs))
+	}
+	p.applied = p.ledger.Budget()
+	n.settle(func(inv *inventory) { inv.addPeer(p) })
+	return nil
+}
+
+// lease takes the addresses asked for, and one of each family that none is asked for of. IPv4 comes first.
+func (n *Node) lease(key wgtypes.Key, wanted []netip.Addr) (_ []netip.Addr, err error) {
+	var addrs []netip.Addr
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.unlease(addrs))
+		}
+	}()
+	pool := n.up.pool
+	for _, family := range pool.Families() {
+		i := slices.IndexFunc(wanted, func(addr netip.Addr) bool { return addr.Is4() == (family == ipam.IPv4) })
+		var addr netip.Addr
+		switch {
+		case i >= 0:
+			addr = wanted[i]
+			err = pool.LeaseAddr(addr)
+		case n.cfg.StableAddresses:
+			addr, err = pool.LeaseFor(family, key[:])
+		default:
+			addr, err = pool.Lease(family)
+		}
+		if err != nil {
+			return nil, err
+		}
+		addrs = append(addrs, addr)
+	}
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	return addrs, nil
+}
+
+// unlease gives back addresses that no packet was ever sent from or to, so that they need no quarantine.
+func (n *Node) unlease(addrs []netip.Addr) error {
+	var errs []error
+	for _, addr := range addrs {
+		errs = append(errs, n.up.pool.Discard(addr))
+	}
+	return errors.Join(errs...)
+}
+
+// checkPeer names every problem of a specification.
+func (n *Node) checkPeer(spec PeerSpec, now time.Time) error {
+	var p problems
+	p.publicKey(spec.PublicKey, n.up.publicKey, n.up.privateKey)
+	p.text("Name", spec.Name, 0, MaxNameLen)
+	p.addrs(spec.Addrs, n.up.pool.Prefixes())
+	n.mu.RLock()
+	p.account(&n.inv, spec.Account)
+	n.mu.RUnlock()
+	p.labels(spec.Labels)
+	p.check("SpeedLimit", spec.SpeedLimit.Validate())
+	p.dataCap("DataCap", spec.DataCap)
+	if !spec.ExpiresAt.IsZero() && !spec.ExpiresAt.After(now) {
+		p.add("ExpiresAt", "%s is past", spec.ExpiresAt.Format(time.RFC3339))
+	}
+	return p.err("peer")
+}
+
+// checkAccount checks that the account that a peer shall belong to is there. The caller holds the slot.
+func (n *Node) checkAccount(id string) error {
+	var p problems
+	p.account(&n.inv, id)
+	return p.err("peer")
+}
+
+func (s PeerSpec) clone() PeerSpec {
+	s.Addrs = slices.Clone(s.Addrs)
+	s.Labels = maps.Clone(s.Labels)
+	s.DataCap = s.DataCap.Clone()
+	s.ExpiresAt = wallClock(s.ExpiresAt)
+	return s
+}
+
+// newPeer makes a peer that has no addresses yet.
+func newPeer(spec PeerSpec, sequence uint64, now time.Time) (*peer, error) {
+	core, err := newCore(OfPeer(spec.PublicKey), sequence, spec.DataCap, now)
+	if err != nil {
+		return nil, err
+	}
+	core.labels, core.speedLimit, core.expiresAt = spec.Labels, spec.SpeedLimit, spec.ExpiresAt
+	return &peer{
+		core:         core,
+		key:          spec.PublicKey,
+		presharedKey: spec.PresharedKey,
+		name:         spec.Name,
+		account:      spec.Account,
+	}, nil
+}
+
+// wallClock drops the monotonic reading, which says nothing about a time that is stored or that a person set, and the
+// zone, which would make equal times differ.
+func wallClock(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.Round(0).UTC()
+}

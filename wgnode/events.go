@@ -1,0 +1,155 @@
+package wgnode
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/quota"
+)
+
+// EventKind says what an [Event] reports.
+type EventKind int
+
+// The kinds of events. Each says which fields of [Event] it sets besides Sequence, Time and Kind.
+const (
+	// Missed stands where a slow reader lost events: Count of them came between the event before and the event after.
+	Missed EventKind = iota + 1
+	// NodeStarted: peers can connect.
+	NodeStarted
+	// NodeClosed is the last event. Err says why, when the node closed itself.
+	NodeClosed
+	// NodeChanged: the node's speed limit or its policy was set. Detail says which.
+	NodeChanged
+	// PeerAdded sets Peer and Account.
+	PeerAdded
+	// PeerChanged sets Peer, Account, and Detail with what was changed: "speed limit", "data cap", "top-up", "usage reset".
+	PeerChanged
+	// PeerRemoved sets Peer, Account, Reason, and Counters with what the peer moved in its life.
+	PeerRemoved
+	// AccountAdded sets Account.
+	AccountAdded
+	// AccountChanged sets Account and Detail.
+	AccountChanged
+	// AccountRemoved sets Account and Counters.
+	AccountRemoved
+	// UsageThreshold: a subject used Percent of its data cap. It sets Peer or Account, Percent and Usage.
+	UsageThreshold
+	// CapReached: a subject's data cap is used up, and is now blocking or throttling. It sets Peer or Account, and Usage.
+	CapReached
+	// PeriodStarted: a new period of a data cap began. It sets Peer or Account, Usage and Ended.
+	PeriodStarted
+	// Repaired: the dataplane differed from what it should be and was mended. It sets Detail, and Peer or Account when
+	// the repair concerned one.
+	Repaired
+	// SyncFailed: the dataplane could not be brought to what it should be; the node goes on trying. It sets Err. It is
+	// reported once until a sync succeeds again.
+	SyncFailed
+	// CheckpointFailed: usage could not be written to the store; the node goes on trying. It sets Err. It is reported
+	// once until a checkpoint succeeds again.
+	CheckpointFailed
+)
+
+var eventNames = [...]string{
+	Missed: "missed", NodeStarted: "node-started", NodeClosed: "node-closed", NodeChanged: "node-changed",
+	PeerAdded: "peer-added", PeerChanged: "peer-changed", PeerRemoved: "peer-removed",
+	AccountAdded: "account-added", AccountChanged: "account-changed", AccountRemoved: "account-removed",
+	UsageThreshold: "usage-threshold", CapReached: "cap-reached", PeriodStarted: "period-started",
+	Repaired: "repaired", SyncFailed: "sync-failed", CheckpointFailed: "checkpoint-failed",
+}
+
+// String is the kind in words joined by hyphens: "peer-added".
+func (k EventKind) String() string {
+	if k > 0 && int(k) < len(eventNames) {
+		return eventNames[k]
+	}
+	return fmt.Sprintf("event-%d", int(k))
+}
+
+// MarshalText is String.
+func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// RemovalReason says why a peer was removed.
+type RemovalReason int
+
+const (
+	// RemovalRequested: RemovePeer was called.
+	RemovalRequested RemovalReason = iota + 1
+	// RemovalExpired: the peer's ExpiresAt came.
+	RemovalExpired
+)
+
+// String is "requested" or "expired".
+func (r RemovalReason) String() string {
+	switch r {
+	case RemovalRequested:
+		return "requested"
+	case RemovalExpired:
+		return "expired"
+	default:
+		return fmt.Sprintf("reason-%d", int(r))
+	}
+}
+
+// MarshalText is String.
+func (r RemovalReason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// Event is something that happened to a node. Fields that the kind does not set are zero.
+type Event struct {
+	// Sequence counts the node's events from 1, without gaps; that of a [Missed] event is the last one missed.
+	Sequence uint64
+	Time     time.Time
+	Kind     EventKind
+	Peer     wgtypes.Key
+	Account  string
+	Reason   RemovalReason
+	// Percent of the cap, 1 to 100.
+	Percent int
+	// Usage is the subject's usage when the event was found; for PeriodStarted, in the new period.
+	Usage quota.Usage
+	// Ended is the usage of the period that ended.
+	Ended quota.Usage
+	// Counters are inner IP bytes since the subject was added.
+	Counters quota.Counters
+	// Detail says more, in words.
+	Detail string
+	Err    error
+	// Count is the number of events missed.
+	Count uint64
+}
+
+// String is one line for a log or a terminal.
+func (e Event) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d %s %s", e.Sequence, e.Time.Format(time.RFC3339), e.Kind)
+	if e.Peer != (wgtypes.Key{}) {
+		fmt.Fprintf(&b, " peer=%s", e.Peer)
+	}
+	if e.Account != "" {
+		fmt.Fprintf(&b, " account=%q", e.Account)
+	}
+	if e.Reason != 0 {
+		fmt.Fprintf(&b, " reason=%s", e.Reason)
+	}
+	if e.Percent != 0 {
+		fmt.Fprintf(&b, " percent=%d", e.Percent)
+	}
+	if e.Detail != "" {
+		fmt.Fprintf(&b, " detail=%q", e.Detail)
+	}
+	if e.Err != nil {
+		fmt.Fprintf(&b, " error=%q", e.Err.Error())
+	}
+	if e.Count != 0 {
+		fmt.Fprintf(&b, " count=%d", e.Count)
+	}
+	return b.String()
+}
+
+// of sets the event's subject.
+func (e Event) of(s Subject) Event {
+	e.Peer, e.Account = s.peer, s.account
+	return e
+}

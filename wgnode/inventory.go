@@ -1,0 +1,125 @@
+package wgnode
+
+import (
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/isolation"
+	"github.com/waylume/waylume/shaping"
+)
+
+// entity is a peer or an account: what the node holds, stores, and puts in force.
+type entity interface {
+	common() *core
+	// clone returns a copy to work on; assign takes one over.
+	clone() entity
+	assign(from entity)
+	// addTo adds setting the entity to a change.
+	addTo(*Change)
+	// definition is the stored form of what was specified.
+	definition() (Record, error)
+}
+
+// inventory is what the node has to keep in force.
+type inventory struct {
+	speedLimit   shaping.Limit
+	policy       isolation.Policy
+	peers        map[wgtypes.Key]*peer
+	accounts     map[string]*account
+	peerOrder    ordered[*peer]
+	accountOrder ordered[*account]
+	deadlines    deadlines
+	// sequence is the last one given to a peer or an account.
+	sequence uint64
+}
+
+func newInventory(speedLimit shaping.Limit, policy isolation.Policy) inventory {
+	return inventory{
+		speedLimit: speedLimit,
+		policy:     policy,
+		peers:      make(map[wgtypes.Key]*peer),
+		accounts:   make(map[string]*account),
+	}
+}
+
+// addPeer takes in a peer, whose account is there already.
+func (inv *inventory) addPeer(p *peer) {
+	inv.peers[p.key] = p
+	inv.peerOrder.add(p)
+	if a, ok := inv.accounts[p.account]; ok {
+		a.peers.add(p)
+	}
+	inv.sequence = max(inv.sequence, p.sequence)
+	inv.deadlines.set(p, p.wake())
+}
+
+func (inv *inventory) removePeer(p *peer) {
+	delete(inv.peers, p.key)
+	inv.peerOrder.remove(p.sequence)
+	if a, ok := inv.accounts[p.account]; ok {
+		a.peers.remove(p.sequence)
+	}
+	inv.deadlines.set(p, time.Time{})
+}
+
+func (inv *inventory) addAccount(a *account) {
+	inv.accounts[a.id] = a
+	inv.accountOrder.add(a)
+	inv.sequence = max(inv.sequence, a.sequence)
+	inv.deadlines.set(a, a.wake())
+}
+
+func (inv *inventory) removeAccount(a *account) {
+	delete(inv.accounts, a.id)
+	inv.accountOrder.remove(a.sequence)
+	inv.deadlines.set(a, time.Time{})
+}
+
+// holds reports whether the entity is one of the node's still.
+func (inv *inventory) holds(e entity) bool {
+	found, ok := inv.find(e.common().subject)
+	return ok && found == e
+}
+
+// find returns a peer or an account by name.
+func (inv *inventory) find(s Subject) (entity, bool) {
+	if key, ok := s.Peer(); ok {
+		p, ok := inv.peers[key]
+		return p, ok
+	}
+	id, _ := s.Account()
+	a, ok := inv.accounts[id]
+	return a, ok
+}
+
+// entities yields accounts before peers, as a dataplane needs them.
+func (inv *inventory) entities(yield func(entity) bool) {
+	for _, a := range inv.accountOrder.entries {
+		if !yield(a) {
+			return
+		}
+	}
+	for _, p := range inv.peerOrder.entries {
+		if !yield(p) {
+			return
+		}
+	}
+}
+
+// state is what the dataplane must have in force.
+func (inv *inventory) state() State {
+	s := State{
+		SpeedLimit: inv.speedLimit,
+		Policy:     inv.policy.Clone(),
+		Accounts:   make([]AccountState, 0, len(inv.accounts)),
+		Peers:      make([]PeerState, 0, len(inv.peers)),
+	}
+	for _, a := range inv.accountOrder.entries {
+		s.Accounts = append(s.Accounts, a.state())
+	}
+	for _, p := range inv.peerOrder.entries {
+		s.Peers = append(s.Peers, p.state())
+	}
+	return s
+}

@@ -1,0 +1,184 @@
+package wgnode
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/ipam"
+)
+
+// kept is what the store had, checked record by record.
+type kept struct {
+	privateKey wgtypes.Key
+	sequence   uint64
+	accounts   map[string]*account
+	peers      map[wgtypes.Key]*peer
+	usage      map[Subject]usageRecord
+}
+
+func newKept() *kept {
+	return &kept{
+		accounts: make(map[string]*account),
+		peers:    make(map[wgtypes.Key]*peer),
+		usage:    make(map[Subject]usageRecord),
+	}
+}
+
+// load reads the store. Any record that cannot be used is an error: nothing is dropped unseen.
+func (n *Node) load(ctx context.Context) (*kept, error) {
+	k := newKept()
+	for record, err := range n.cfg.Store.Load(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if err := k.take(record); err != nil {
+			return nil, &CorruptError{record.Kind, record.Key, err}
+		}
+	}
+	return k, nil
+}
+
+// take decodes one record.
+func (k *kept) take(r Record) error {
+	switch r.Kind {
+	case RecordNode:
+		return k.takeNode(r)
+	case RecordAccount:
+		a, err := decodeAccount(r)
+		if err == nil {
+			k.accounts[a.id] = a
+		}
+		return err
+	case RecordPeer:
+		p, err := decodePeer(r)
+		if err == nil {
+			k.peers[p.key] = p
+		}
+		return err
+	case RecordAccountUsage, RecordPeerUsage:
+		subject, usage, err := decodeUsage(r)
+		if err == nil {
+			k.usage[subject] = usage
+		}
+		return err
+	default:
+		return errors.New("this program knows no such kind of record")
+	}
+}
+
+func (k *kept) takeNode(r Record) (err error) {
+	switch r.Key {
+	case nodeKeyRecord:
+		k.privateKey, err = decodeNodeKey(r)
+	case sequenceRecord:
+		k.sequence, err = decodeSequence(r)
+	default:
+		err = errors.New("this program knows no such record")
+	}
+	return err
+}
+
+// populate makes the inventory of what was kept: it joins usage to its subjects, leases addresses, and lets time pass for
+// data caps. Peers that expired meanwhile are left out; their addresses are in quarantine.
+func (k *kept) populate(inv *inventory, pool *ipam.Pool, now time.Time) (expired []*peer, events []Event, err error) {
+	if err := errors.Join(unambiguous(inOrder(k.accounts)), unambiguous(inOrder(k.peers))); err != nil {
+		return nil, nil, err
+	}
+	inv.sequence = k.sequence
+	for _, a := range inOrder(k.accounts) {
+		if err := k.join(a); err != nil {
+			return nil, nil, err
+		}
+		events = append(events, a.advance(now)...)
+		inv.addAccount(a)
+	}
+	for _, p := range inOrder(k.peers) {
+		if err := k.admit(p, inv, pool); err != nil {
+			return nil, nil, err
+		}
+		if !p.expired(now) {
+			events = append(events, p.advance(now)...)
+			inv.addPeer(p)
+			continue
+		}
+		for _, addr := range p.addrs {
+			if err := pool.Release(addr); err != nil {
+				return nil, nil, fmt.Errorf("address of expired peer %s: %w", p.key, err)
+			}
+		}
+		expired = append(expired, p)
+		events = append(events, removed(p, RemovalExpired))
+	}
+	for subject := range k.usage {
+		return nil, nil, corruptUsage(subject, "it belongs to nothing that is stored")
+	}
+	return expired, events, nil
+}
+
+// admit checks that a peer fits with what else was kept, and leases its addresses.
+func (k *kept) admit(p *peer, inv *inventory, pool *ipam.Pool) error {
+	if err := k.join(p); err != nil {
+		return err
+	}
+	if _, ok := inv.accounts[p.account]; !ok && p.account != "" {
+		return corrupt(p, fmt.Sprintf("its account %q is not stored", p.account))
+	}
+	for _, addr := range p.addrs {
+		err := pool.LeaseAddr(addr)
+		switch {
+		case errors.Is(err, ipam.ErrTaken):
+			return corrupt(p, fmt.Sprintf("its address %s is another stored peer's too", addr))
+		case err != nil:
+			return fmt.Errorf("stored peer %s: %w (start with a Config.Pool that has the address, and remove the peer "+
+				"before the pool changes)", p.key, err)
+		}
+	}
+	return nil
+}
+
+// join gives an entity its usage.
+func (k *kept) join(e entity) error {
+	c := e.common()
+	usage, ok := k.usage[c.subject]
+	if !ok {
+		return corruptUsage(c.subject, "it is missing")
+	}
+	delete(k.usage, c.subject)
+	c.restore(usage)
+	return nil
+}
+
+// unambiguous checks that no two entities, which are in order, have one sequence.
+func unambiguous[E entity](entities []E) error {
+	for i := 1; i < len(entities); i++ {
+		if entities[i].common().sequence == entities[i-1].common().sequence {
+			return corrupt(entities[i], "its sequence is another's too")
+		}
+	}
+	return nil
+}
+
+func corrupt(e entity, reason string) error {
+	if id, ok := e.common().subject.Account(); ok {
+		return &CorruptError{RecordAccount, id, errors.New(reason)}
+	}
+	key, _ := e.common().subject.Peer()
+	return &CorruptError{RecordPeer, key.String(), errors.New(reason)}
+}
+
+func corruptUsage(s Subject, reason string) error {
+	kind, key := usageID(s)
+	return &CorruptError{kind, key, errors.New(reason)}
+}
+
+// inOrder sorts what was kept by sequence, so that a start is the same whatever order the store has.
+func inOrder[K comparable, T sequenced](entries map[K]T) []T {
+	return slices.SortedFunc(maps.Values(entries), func(a, b T) int { return cmp.Compare(a.order(), b.order()) })
+}

@@ -1,0 +1,139 @@
+package wgnode
+
+import (
+	"context"
+	"crypto/ecdh"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/ipam"
+)
+
+// closeTimeout bounds the last checkpoint.
+const closeTimeout = 10 * time.Second
+
+// Node is a VPN exit node. Its methods may be called from any goroutine. Changes are made one at a time, each whole or not
+// at all; reading never waits for a change.
+type Node struct {
+	cfg    Config // checked, defaults filled in; never changed
+	log    *slog.Logger
+	life   lifecycle
+	events *hub
+	inbox  *inbox
+
+	// slot admits one change at a time; see acquire. Who holds it owns what follows up to mu.
+	slot chan struct{}
+	// owed are mutations whose opposite may have become durable although it was to be undone.
+	owed map[recordID]Mutation
+	// failing are the periodic tasks whose last run failed, so that each is reported once.
+	failing map[EventKind]error
+
+	mu  sync.RWMutex
+	inv inventory
+	// up is what a start made; it is set before the node runs, and not changed while it does.
+	up session
+	// synced is when the dataplane was last seen to be, or brought to be, what it should.
+	synced time.Time
+}
+
+// session is what holds from a start to the close.
+type session struct {
+	publicKey  wgtypes.Key
+	privateKey *ecdh.PrivateKey
+	pool       *ipam.Pool
+	info       DataplaneInfo
+	since      time.Time
+}
+
+// New returns a node that does nothing yet. It checks the whole configuration, and copies it; what is wrong with it is one
+// [*ValidationError] that names every problem. The node then owns the dataplane and the store: Close closes them.
+func New(cfg Config) (*Node, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("wgnode: %w", err)
+	}
+	return &Node{
+		cfg:     cfg,
+		log:     cfg.Logger,
+		life:    newLifecycle(),
+		events:  newHub(cfg.EventBuffer),
+		inbox:   newInbox(),
+		slot:    make(chan struct{}, 1),
+		owed:    make(map[recordID]Mutation),
+		failing: make(map[EventKind]error),
+		inv:     newInventory(cfg.SpeedLimit, cfg.Policy),
+	}, nil
+}
+
+// Start loads the store, leases the addresses it names, and brings the dataplane up with every peer, limit, cap and rule
+// in force before the first packet can pass. ctx bounds the start, not the life of the node. A start that fails leaves
+// nothing behind, and may be tried again. Errors: [ErrStarted], [ErrClosed], [*CorruptError], and what the store and the
+// dataplane return.
+func (n *Node) Start(ctx context.Context) error {
+	ctx, err := n.life.beginStart(ctx)
+	if err != nil {
+		return &OpError{Op: "start", Err: err}
+	}
+	events, err := n.bringUp(ctx)
+	lifetime, ok := n.life.endStart(err == nil)
+	switch {
+	case err != nil:
+		return &OpError{Op: "start", Err: err}
+	case !ok:
+		return &OpError{Op: "start", Err: ErrClosed}
+	}
+	n.log.Info("node started", "dataplane", n.up.info.Name, "port", n.up.info.ListenPort, "public_key", n.up.publicKey)
+	n.events.publish(events...)
+	go n.run(lifetime)
+	return nil
+}
+
+// Close stops traffic, writes usage to the store, closes the dataplane and the store, and joins every goroutine. Changes
+// under way are finished first. It may be called at any time, more than once, and before Start, which it then makes fail.
+// It returns what could not be closed or written.
+func (n *Node) Close() error {
+	was, first := n.life.beginClose(nil)
+	if first && was != running {
+		n.life.endClose(n.tearDown(false))
+	}
+	<-n.life.done
+	return n.life.closeErr
+}
+
+// Wait blocks until the node has closed, and returns the fatal error that made it close itself, or nil after Close.
+func (n *Node) Wait() error {
+	<-n.life.done
+	return n.life.fatal
+}
+
+// tearDown closes what the node owns. A checkpoint is due when the node was running.
+func (n *Node) tearDown(checkpoint bool) error {
+	n.slot <- struct{}{} // kept: no change follows
+	var errs []error
+	if checkpoint {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		if err := n.checkpoint(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("write usage: %w", err))
+		}
+	}
+	if err := n.cfg.Dataplane.Close(); err != nil {
+		errs = append(errs, fmt.Errorf("close dataplane: %w", err))
+	}
+	if err := n.cfg.Store.Close(); err != nil {
+		errs = append(errs, fmt.Errorf("close store: %w", err))
+	}
+	n.events.publish(Event{Kind: NodeClosed, Err: n.life.fatal})
+	n.events.close()
+	if err := errors.Join(errs...); err != nil {
+		n.log.Error("node closed", "error", err)
+		return &OpError{Op: "close", Err: err}
+	}
+	n.log.Info("node closed")
+	return nil
+}

@@ -1,0 +1,150 @@
+package wgnode
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/quota"
+	"github.com/waylume/waylume/shaping"
+)
+
+// PeerSpec says what a peer shall be. The zero value is a peer with a generated key, leased addresses and no limit.
+type PeerSpec struct {
+	// PublicKey is the peer's WireGuard public key. Zero: the node makes a key pair and hands the private key out once.
+	// Points of low order (RFC 7748, section 6.1), with which no secret can be agreed, are refused.
+	PublicKey wgtypes.Key
+	// PresharedKey is mixed into the handshake; zero: none.
+	PresharedKey wgtypes.Key
+	// Name is for people: at most MaxNameLen bytes of UTF-8 without control characters.
+	Name string
+	// Addrs are the tunnel addresses asked for, at most one of each family, inside the node's pool. A family of the pool
+	// that is not asked for gets a leased address.
+	Addrs []netip.Addr
+	// Account is the ID of an account that exists, whose limit and cap the peer shares; empty: none.
+	Account string
+	// Labels are for the policy's rules to match: at most MaxLabels, with keys of 1 to MaxLabelKeyLen bytes and values of
+	// at most MaxLabelValueLen, UTF-8 without control characters.
+	Labels map[string]string
+	// SpeedLimit is the peer's own; zero: unlimited but for the account's and the node's.
+	SpeedLimit shaping.Limit
+	// DataCap is the peer's own; zero: none but for the account's.
+	DataCap quota.Cap
+	// ExpiresAt is when the node removes the peer; zero: never.
+	ExpiresAt time.Time
+}
+
+// Bounds of names and labels, in bytes, and of the number of labels.
+const (
+	MaxNameLen       = 128
+	MaxLabels        = 32
+	MaxLabelKeyLen   = 64
+	MaxLabelValueLen = 256
+)
+
+// AddedPeer is what AddPeer made.
+type AddedPeer struct {
+	Peer
+	// PrivateKey is set when the node made the key pair. The node does not keep it.
+	PrivateKey wgtypes.Key
+	// Created is false when the peer was there already, with the same specification.
+	Created bool
+}
+
+// Peer is a peer as it is. It is a copy: changing it changes nothing.
+type Peer struct {
+	// Sequence orders peers by when they were added; it is never used again.
+	Sequence  uint64
+	PublicKey wgtypes.Key
+	// HasPresharedKey reports a preshared key, which only [Node.ClientConfig] shows.
+	HasPresharedKey bool
+	Name            string
+	// Addrs are the tunnel addresses, IPv4 before IPv6.
+	Addrs      []netip.Addr
+	Account    string
+	Labels     map[string]string
+	SpeedLimit shaping.Limit
+	DataCap    quota.Cap
+	CreatedAt  time.Time
+	// ExpiresAt is zero for a peer that stays.
+	ExpiresAt time.Time
+}
+
+// ListOptions choose a part of a list.
+type ListOptions struct {
+	// Account keeps only this account's peers; empty: all. [Node.Accounts] ignores it.
+	Account string
+	// After is the Sequence of the last entry seen, which may be gone by now; 0 starts at the beginning.
+	After uint64
+	// Limit is the largest number of entries; 0: all.
+	Limit int
+}
+
+// peer is a peer as the node holds it. What it points to is never changed, only replaced, but for the ledger.
+type peer struct {
+	core
+	key          wgtypes.Key
+	presharedKey wgtypes.Key
+	name         string
+	addrs        []netip.Addr
+	account      string
+}
+
+var _ entity = (*peer)(nil)
+
+func (p *peer) common() *core { return &p.core }
+
+func (p *peer) clone() entity {
+	q := *p
+	q.core = p.core.clone()
+	return &q
+}
+
+func (p *peer) assign(from entity) { *p = *from.(*peer) }
+
+func (p *peer) view() Peer {
+	return Peer{
+		Sequence:        p.sequence,
+		PublicKey:       p.key,
+		HasPresharedKey: p.presharedKey != wgtypes.Key{},
+		Name:            p.name,
+		Addrs:           slices.Clone(p.addrs),
+		Account:         p.account,
+		Labels:          maps.Clone(p.labels),
+		SpeedLimit:      p.speedLimit,
+		DataCap:         p.dataCap.Clone(),
+		CreatedAt:       p.createdAt,
+		ExpiresAt:       p.expiresAt,
+	}
+}
+
+func (p *peer) state() PeerState {
+	return PeerState{
+		PublicKey:    p.key,
+		PresharedKey: p.presharedKey,
+		Addrs:        p.addrs,
+		Account:      p.account,
+		Labels:       p.labels,
+		SpeedLimit:   p.speedLimit,
+		Budget:       p.ledger.Budget(),
+		Throttle:     throttleOf(p.dataCap),
+		Counters:     p.counters,
+	}
+}
+
+func (p *peer) addTo(change *Change) { change.SetPeers = append(change.SetPeers, p.state()) }
+
+// matches reports whether adding a peer with this specification would make the one that is there.
+func (p *peer) matches(spec PeerSpec) bool {
+	for _, addr := range spec.Addrs {
+		if !slices.Contains(p.addrs, addr) {
+			return false
+		}
+	}
+	return p.presharedKey == spec.PresharedKey && p.name == spec.Name && p.account == spec.Account &&
+		maps.Equal(p.labels, spec.Labels) && p.speedLimit == spec.SpeedLimit && p.dataCap.Equal(spec.DataCap) &&
+		p.expiresAt.Equal(spec.ExpiresAt)
+}

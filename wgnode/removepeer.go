@@ -1,0 +1,97 @@
+package wgnode
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+)
+
+// RemovePeer removes a peer: from the dataplane first, so that nothing of it passes any more, then from the store; its
+// addresses go into quarantine. A peer that is not there is [ErrNotFound]. When it fails, or ctx ends first, the peer is
+// as it was, and may have had to shake hands anew.
+func (n *Node) RemovePeer(ctx context.Context, key wgtypes.Key) error {
+	if err := n.removePeer(ctx, key); err != nil {
+		return &OpError{"remove", OfPeer(key), err}
+	}
+	return nil
+}
+
+func (n *Node) removePeer(ctx context.Context, key wgtypes.Key) error {
+	release, err := n.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	p, ok := n.inv.peers[key]
+	if !ok {
+		return ErrNotFound
+	}
+	return n.uninstall(ctx, []*peer{p}, RemovalRequested)
+}
+
+// uninstall removes peers together, all or none. The caller holds the slot.
+func (n *Node) uninstall(ctx context.Context, peers []*peer, reason RemovalReason) error {
+	// The last counters go into the events, and back into the dataplane if the removal has to be undone. A dataplane that
+	// cannot read them is no reason to keep the peers.
+	if _, err := n.read(ctx, queryOf(peers...)); err != nil {
+		n.log.Warn("counters of leaving peers not read", "error", err)
+	}
+	var removal, restoration Change
+	for _, p := range peers {
+		removal.RemovePeers = append(removal.RemovePeers, p.key)
+		p.addTo(&restoration)
+	}
+	deletion, insertion, err := removalOf(peers...)
+	if err != nil {
+		return err
+	}
+	if err := n.perform(ctx, n.applied(removal, restoration), n.stored(deletion, insertion)); err != nil {
+		return err
+	}
+	n.settle(func(inv *inventory) {
+		for _, p := range peers {
+			inv.removePeer(p)
+		}
+	})
+	events := make([]Event, len(peers))
+	for i, p := range peers {
+		if err := n.release(p); err != nil {
+			n.log.Error("address of a removed peer not released", "peer", p.key, "error", err)
+		}
+		events[i] = removed(p, reason)
+		n.log.Debug("peer removed", "peer", p.key, "reason", reason)
+	}
+	n.events.publish(events...)
+	return nil
+}
+
+// release gives a peer's addresses back, into quarantine.
+func (n *Node) release(p *peer) error {
+	var errs []error
+	for _, addr := range p.addrs {
+		errs = append(errs, n.up.pool.Release(addr))
+	}
+	return errors.Join(errs...)
+}
+
+func removed(p *peer, reason RemovalReason) Event {
+	return Event{Kind: PeerRemoved, Peer: p.key, Account: p.account, Reason: reason, Counters: p.counters}
+}
+
+// expire removes the peers whose time has come.
+func (n *Node) expire(ctx context.Context, due []entity, now time.Time) error {
+	var expired []*peer
+	for _, e := range due {
+		if p, ok := e.(*peer); ok && p.expired(now) {
+			expired = append(expired, p)
+		}
+	}
+	if len(expired) == 0 {
+		return nil
+	}
+	slices.SortFunc(expired, func(a, b *peer) int { return compareOrder(a, b.sequence) })
+	return n.uninstall(ctx, expired, RemovalExpired)
+}

@@ -1,0 +1,109 @@
+package wgnode
+
+import (
+	"cmp"
+	"context"
+	"crypto/ecdh"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/ipam"
+)
+
+// bringUp does what Start does, whole or not at all, and returns what there is to tell.
+func (n *Node) bringUp(ctx context.Context) ([]Event, error) {
+	// What a start that failed left: the store says what is so now, also of what could not be taken back.
+	n.inbox.take()
+	clear(n.owed)
+	pool, err := ipam.New(n.cfg.Pool)
+	if err != nil {
+		return nil, fmt.Errorf("make address pool: %w", err)
+	}
+	kept, err := n.load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("load store: %w", err)
+	}
+	inv := newInventory(n.cfg.SpeedLimit, n.cfg.Policy)
+	expired, events, err := kept.populate(&inv, pool, wallClock(time.Now()))
+	if err != nil {
+		return nil, fmt.Errorf("load store: %w", err)
+	}
+	batch, inverse, err := removalOf(expired...)
+	if err != nil {
+		return nil, err
+	}
+	private, err := n.chooseKey(kept.privateKey)
+	if err != nil {
+		return nil, err
+	}
+	up := session{publicKey: private.PublicKey(), pool: pool, since: time.Now()}
+	if up.privateKey, err = ecdh.X25519().NewPrivateKey(private[:]); err != nil {
+		return nil, fmt.Errorf("use private key: %w", err)
+	}
+	if _, ok := inv.peers[up.publicKey]; ok {
+		return nil, fmt.Errorf("the node's own key %s is stored as a peer's: give the node another PrivateKey", up.publicKey)
+	}
+	if n.cfg.PrivateKey == (wgtypes.Key{}) && kept.privateKey == (wgtypes.Key{}) {
+		record, err := encodeNodeKey(private)
+		if err != nil {
+			return nil, err
+		}
+		batch, inverse = append(batch, put(record)), append(inverse, erase(record))
+	}
+	err = n.perform(ctx,
+		n.stored(batch, inverse),
+		step{name: "start dataplane", do: func(ctx context.Context) (err error) {
+			up.info, err = n.cfg.Dataplane.Start(ctx, n.dataplaneConfig(private, pool), inv.state())
+			return err
+		}})
+	if err != nil {
+		return nil, err
+	}
+	for e := range inv.entities {
+		e.common().inForce()
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.inv, n.up, n.synced = inv, up, up.since
+	return append([]Event{{Kind: NodeStarted}}, events...), nil
+}
+
+// chooseKey returns the node's private key: the configured one, else the stored one, else a new one.
+func (n *Node) chooseKey(stored wgtypes.Key) (wgtypes.Key, error) {
+	if key := cmp.Or(n.cfg.PrivateKey, stored); key != (wgtypes.Key{}) {
+		return key, nil
+	}
+	return wgtypes.GeneratePrivateKey()
+}
+
+func (n *Node) dataplaneConfig(private wgtypes.Key, pool *ipam.Pool) DataplaneConfig {
+	return DataplaneConfig{
+		PrivateKey: private,
+		ListenPort: n.cfg.ListenPort,
+		MTU:        n.cfg.MTU,
+		Addresses:  nodeAddresses(pool),
+		Pool:       pool.Prefixes(),
+		Notify:     n.inbox.notify,
+		Logger:     n.log,
+	}
+}
+
+// nodeAddresses are the node's own addresses, each with the length of the prefix it lies in.
+func nodeAddresses(pool *ipam.Pool) []netip.Prefix {
+	var addresses []netip.Prefix
+	for _, family := range pool.Families() {
+		gateway, ok := pool.Gateway(family)
+		if !ok {
+			continue
+		}
+		for _, prefix := range pool.Prefixes() {
+			if prefix.Contains(gateway) {
+				addresses = append(addresses, netip.PrefixFrom(gateway, prefix.Bits()))
+			}
+		}
+	}
+	return addresses
+}
