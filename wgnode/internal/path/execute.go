@@ -1,0 +1,180 @@
+package path
+
+import (
+	"fmt"
+	"slices"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/quota"
+	"github.com/waylume/waylume/shaping"
+	"github.com/waylume/waylume/wgnode"
+)
+
+// execute carries out a change in the order of its fields. What it leaves half done after an error, the inverse undoes.
+func (p *Path) execute(c wgnode.Change) error {
+	if c.SpeedLimit != nil {
+		if err := p.setSpeedLimit(*c.SpeedLimit); err != nil {
+			return fmt.Errorf("set the node's speed limit: %w", err)
+		}
+	}
+	if c.Policy != nil {
+		if err := p.setPolicy(*c.Policy); err != nil {
+			return err
+		}
+	}
+	for _, a := range c.SetAccounts {
+		if err := p.setAccount(a); err != nil {
+			return fmt.Errorf("set account %q: %w", a.ID, err)
+		}
+	}
+	for _, key := range c.RemovePeers {
+		p.removePeer(key)
+	}
+	p.vacate(c.SetPeers)
+	for _, state := range c.SetPeers {
+		if err := p.setPeer(state); err != nil {
+			return fmt.Errorf("set peer %s: %w", state.PublicKey, err)
+		}
+	}
+	for _, id := range c.RemoveAccounts {
+		if err := p.removeAccount(id); err != nil {
+			return fmt.Errorf("remove account %q: %w", id, err)
+		}
+	}
+	return nil
+}
+
+func (p *Path) setSpeedLimit(limit shaping.Limit) error {
+	if err := p.down.SetRoot(limit.Download); err != nil {
+		return err
+	}
+	return p.up.SetRoot(limit.Upload)
+}
+
+func (p *Path) setAccount(state wgnode.AccountState) error {
+	a, ok := p.accounts[state.ID]
+	if !ok {
+		a = p.newAccount(state)
+		p.mu.Lock()
+		p.accounts[state.ID] = a
+		p.mu.Unlock()
+	}
+	a.meter.SetBudget(state.Budget)
+	return a.rates.set(state.SpeedLimit, state.Throttle, state.Budget.AtEnd)
+}
+
+// newAccount starts with no budget, so that a meter that is used up from the start speaks only when it is in place.
+func (p *Path) newAccount(state wgnode.AccountState) *account {
+	a := &account{id: state.ID}
+	a.rates.depleted = func() bool { return a.meter.Depleted() }
+	a.rates.apply = func(limit shaping.Limit) error {
+		if err := p.down.SetGroup(a.id, limit.Download); err != nil {
+			return err
+		}
+		return p.up.SetGroup(a.id, limit.Upload)
+	}
+	a.meter = quota.NewMeter(state.Counters, quota.Budget{}, func(quota.Crossing) {
+		p.crossed(&a.rates, wgnode.DataplaneEvent{Kind: wgnode.BudgetReached, Account: a.id})
+	})
+	return a
+}
+
+func (p *Path) removeAccount(id string) error {
+	if _, ok := p.accounts[id]; !ok {
+		return nil
+	}
+	p.mu.Lock()
+	delete(p.accounts, id)
+	p.mu.Unlock()
+	if err := p.down.RemoveGroup(id); err != nil {
+		return err
+	}
+	return p.up.RemoveGroup(id)
+}
+
+// vacate takes the addresses of peers that are about to get others out of the table and the filter, so that another peer
+// of the same change can have them: until then nobody does.
+func (p *Path) vacate(states []wgnode.PeerState) {
+	for _, state := range states {
+		if old, ok := p.peers[state.PublicKey]; ok && !slices.Equal(old.addrs, state.Addrs) {
+			p.table.Delete(old.addrs)
+			p.filter.RemoveSubject(old.id)
+			old.addrs = nil
+		}
+	}
+}
+
+func (p *Path) setPeer(state wgnode.PeerState) error {
+	pr, ok := p.peers[state.PublicKey]
+	if !ok {
+		pr = p.newPeer(state)
+		p.mu.Lock()
+		p.peers[state.PublicKey] = pr
+		p.mu.Unlock()
+	}
+	pr.account.Store(p.accounts[state.Account])
+	pr.meter.SetBudget(state.Budget)
+	if err := pr.rates.set(state.SpeedLimit, state.Throttle, state.Budget.AtEnd); err != nil {
+		return err
+	}
+	member, err := p.filter.SetSubject(state.Subject())
+	if err != nil {
+		return err
+	}
+	pr.member.Store(member)
+	if !slices.Equal(pr.addrs, state.Addrs) {
+		pr.addrs = slices.Clone(state.Addrs)
+		p.table.Set(pr.addrs, pr)
+	}
+	return nil
+}
+
+func (p *Path) newPeer(state wgnode.PeerState) *peer {
+	pr := &peer{key: state.PublicKey, id: state.PublicKey.String()}
+	pr.rates.depleted = func() bool { return pr.meter.Depleted() }
+	pr.rates.apply = func(limit shaping.Limit) error {
+		group := ""
+		if a := pr.account.Load(); a != nil {
+			group = a.id
+		}
+		down, err := p.down.SetLeaf(pr.id, group, limit.Download)
+		if err != nil {
+			return err
+		}
+		up, err := p.up.SetLeaf(pr.id, group, limit.Upload)
+		if err != nil {
+			return err
+		}
+		pr.down.Store(down)
+		pr.up.Store(up)
+		return nil
+	}
+	pr.meter = quota.NewMeter(state.Counters, quota.Budget{}, func(quota.Crossing) {
+		p.crossed(&pr.rates, wgnode.DataplaneEvent{Kind: wgnode.BudgetReached, Peer: pr.key})
+	})
+	return pr
+}
+
+// crossed runs on the packet that brought a counter to its mark or its limit: a throttle holds from the next packet on.
+func (p *Path) crossed(r *rates, event wgnode.DataplaneEvent) {
+	if err := r.refresh(); err != nil {
+		event.Err = fmt.Errorf("throttle: %w", err)
+	}
+	p.cfg.Notify(event)
+}
+
+func (p *Path) removePeer(key wgtypes.Key) {
+	pr, ok := p.peers[key]
+	if !ok {
+		return
+	}
+	pr.gone.Store(true)
+	p.table.Delete(pr.addrs)
+	p.mu.Lock()
+	delete(p.peers, key)
+	p.mu.Unlock()
+	p.filter.RemoveSubject(pr.id)
+	p.down.RemoveLeaf(pr.id)
+	p.up.RemoveLeaf(pr.id)
+}

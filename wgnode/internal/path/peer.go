@@ -1,0 +1,125 @@
+package path
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/isolation"
+	"github.com/waylume/waylume/quota"
+	"github.com/waylume/waylume/shaping"
+	"github.com/waylume/waylume/wgnode"
+)
+
+// account is what an account's peers share.
+type account struct {
+	id    string
+	meter *quota.Meter
+	rates rates
+}
+
+// peer is one peer on the packet path. What packets read is atomic or never changes.
+type peer struct {
+	key      wgtypes.Key
+	id       string
+	addrs    []netip.Addr // changed only under Apply
+	meter    *quota.Meter
+	rates    rates
+	account  atomic.Pointer[account]
+	member   atomic.Pointer[isolation.Member]
+	down, up atomic.Pointer[shaping.Leaf]
+	// gone stops what is still on its way when the peer has left.
+	gone atomic.Bool
+}
+
+// take counts n bytes against the peer and its account, or neither, and says whether they may pass.
+func (p *peer) take(d quota.Direction, n int) bool {
+	a := p.account.Load()
+	if a != nil && a.meter.Blocked() || p.meter.Take(d, n) == quota.Refuse {
+		return false
+	}
+	if a != nil && a.meter.Take(d, n) == quota.Refuse {
+		p.meter.Refund(d, n)
+		return false
+	}
+	return true
+}
+
+// rates decides between a subject's speed limit and the rate it falls to when its budget is used up.
+type rates struct {
+	mu       sync.Mutex
+	limit    shaping.Limit
+	throttle shaping.Limit
+	action   quota.Action
+	depleted func() bool
+	apply    func(shaping.Limit) error
+}
+
+// set replaces the limits and puts in force what they come to.
+func (r *rates) set(limit, throttle shaping.Limit, action quota.Action) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.limit, r.throttle, r.action = limit, throttle, action
+	return r.applyLocked()
+}
+
+// refresh puts the limits in force again, after the budget was used up or renewed.
+func (r *rates) refresh() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.applyLocked()
+}
+
+func (r *rates) applyLocked() error {
+	limit := r.limit
+	if r.action == quota.Throttle && r.depleted() {
+		limit.Download = tighter(limit.Download, r.throttle.Download)
+		limit.Upload = tighter(limit.Upload, r.throttle.Upload)
+	}
+	return r.apply(limit)
+}
+
+func tighter(a, b shaping.Rate) shaping.Rate {
+	if a == shaping.Unlimited || b != shaping.Unlimited && b < a {
+		return b
+	}
+	return a
+}
+
+// Stats reads the counters that the query asks for; handshakes and endpoints are the device's to add.
+func (p *Path) Stats(query wgnode.StatsQuery) wgnode.Stats {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	var s wgnode.Stats
+	if query.All {
+		s.Peers = make([]wgnode.PeerStats, 0, len(p.peers))
+		for _, peer := range p.peers {
+			s.Peers = append(s.Peers, peer.stats())
+		}
+		for _, a := range p.accounts {
+			s.Accounts = append(s.Accounts, a.stats())
+		}
+	}
+	for _, key := range query.Peers {
+		if peer, ok := p.peers[key]; ok && !query.All {
+			s.Peers = append(s.Peers, peer.stats())
+		}
+	}
+	for _, id := range query.Accounts {
+		if a, ok := p.accounts[id]; ok && !query.All {
+			s.Accounts = append(s.Accounts, a.stats())
+		}
+	}
+	s.Dropped = p.drops.totals()
+	return s
+}
+
+func (p *peer) stats() wgnode.PeerStats {
+	return wgnode.PeerStats{PublicKey: p.key, Counters: p.meter.Counters(), Depleted: p.meter.Depleted()}
+}
+
+func (a *account) stats() wgnode.AccountStats {
+	return wgnode.AccountStats{ID: a.id, Counters: a.meter.Counters(), Depleted: a.meter.Depleted()}
+}

@@ -1,0 +1,175 @@
+package userspace
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/waylume/waylume/wgnode"
+)
+
+// Apply makes one change, whole or not at all. A peer enters the device last and leaves it first, so that no packet
+// passes before its rules stand or after they are gone.
+func (dp *Dataplane) Apply(ctx context.Context, change wgnode.Change) error {
+	dp.mu.Lock()
+	defer dp.mu.Unlock()
+	if err := dp.usableLocked(ctx); err != nil {
+		return err
+	}
+	return dp.applyLocked(change)
+}
+
+// Sync makes the dataplane equal to want and says what differed.
+func (dp *Dataplane) Sync(ctx context.Context, want wgnode.State) ([]wgnode.Repair, error) {
+	dp.mu.Lock()
+	defer dp.mu.Unlock()
+	if err := dp.usableLocked(ctx); err != nil {
+		return nil, err
+	}
+	change, repairs := dp.path.Want().Diff(want)
+	if len(repairs) == 0 {
+		return nil, nil
+	}
+	if err := dp.applyLocked(change); err != nil {
+		return nil, err
+	}
+	return repairs, nil
+}
+
+func (dp *Dataplane) usableLocked(ctx context.Context) error {
+	switch dp.state {
+	case isNew:
+		return wgnode.ErrNotStarted
+	case isClosed:
+		return wgnode.ErrClosed
+	}
+	return ctx.Err()
+}
+
+func (dp *Dataplane) applyLocked(change wgnode.Change) error {
+	want := dp.path.Want()
+	if err := want.Check(change); err != nil {
+		return err
+	}
+	undo := want.Inverse(change)
+	leaving, entering := dp.deviceSteps(change)
+	if err := dp.configure(leaving); err != nil {
+		return errors.Join(err, dp.configure(dp.deviceUndo(undo)))
+	}
+	if err := dp.path.Apply(change); err != nil {
+		return errors.Join(err, dp.configure(dp.deviceUndo(undo)))
+	}
+	if err := dp.configure(entering); err != nil {
+		return errors.Join(err, dp.path.Apply(undo), dp.configure(dp.deviceUndo(undo)))
+	}
+	dp.updateHoldings(change)
+	return nil
+}
+
+// deviceSteps says what the device must be told before the packet path changes, and what after. A peer of which the
+// device knows all that the change says is passed over: a new speed limit is none of its business.
+func (dp *Dataplane) deviceSteps(change wgnode.Change) (leaving, entering string) {
+	var before, after strings.Builder
+	want := dp.path.Want()
+	for _, key := range change.RemovePeers {
+		if _, ok := want.Peer(key); ok {
+			writeRemoval(&before, key)
+		}
+	}
+	for _, p := range change.SetPeers {
+		old, ok := want.Peer(p.PublicKey)
+		same := ok && old.PresharedKey == p.PresharedKey && old.Keepalive == p.Keepalive && slices.Equal(old.Addrs, p.Addrs)
+		if !same || slices.Contains(change.RemovePeers, p.PublicKey) {
+			writePeer(&after, p)
+		}
+	}
+	return before.String(), after.String()
+}
+
+// deviceUndo is the inverse of a change as the device is to be told it.
+func (dp *Dataplane) deviceUndo(undo wgnode.Change) string {
+	var w strings.Builder
+	for _, key := range undo.RemovePeers {
+		writeRemoval(&w, key)
+	}
+	for _, p := range undo.SetPeers {
+		writePeer(&w, p)
+	}
+	return w.String()
+}
+
+func (dp *Dataplane) configure(uapi string) error {
+	if uapi == "" {
+		return nil
+	}
+	if err := dp.device.IpcSet(uapi); err != nil {
+		return fmt.Errorf("configure the device: %w", err)
+	}
+	return nil
+}
+
+// updateHoldings follows the peers that came, left or changed address. A flow from an address that the peer no longer has
+// ends with all of its flows.
+func (dp *Dataplane) updateHoldings(change wgnode.Change) {
+	for _, key := range change.RemovePeers {
+		dp.dropHoldings(hexKey(key))
+	}
+	// All are dropped before the first is made: peers may take addresses over from each other.
+	for _, p := range change.SetPeers {
+		if h, ok := dp.holders[hexKey(p.PublicKey)]; ok && !slices.Equal(h.addrs, p.Addrs) {
+			dp.dropHoldings(hexKey(p.PublicKey))
+		}
+	}
+	for _, p := range change.SetPeers {
+		id := hexKey(p.PublicKey)
+		if _, ok := dp.holders[id]; ok {
+			continue
+		}
+		h := newHoldings(p.PublicKey, slices.Clone(p.Addrs), dp.cfg.Limits)
+		dp.holders[id] = h
+		dp.holdings.Set(h.addrs, h)
+	}
+}
+
+func (dp *Dataplane) dropHoldings(id string) {
+	if h, ok := dp.holders[id]; ok {
+		delete(dp.holders, id)
+		dp.holdings.Delete(h.addrs)
+		h.close()
+	}
+}
+
+// Stats reads counters; handshakes and endpoints, which the device gives for all peers at once, only when the query asks.
+func (dp *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode.Stats, error) {
+	dp.mu.Lock()
+	err := dp.usableLocked(ctx)
+	dp.mu.Unlock()
+	if err != nil {
+		return wgnode.Stats{}, err
+	}
+	stats := dp.path.Stats(query)
+	dp.drops.addTo(stats.Dropped)
+	if !query.Device {
+		return stats, nil
+	}
+	report, err := dp.report()
+	if err != nil {
+		return wgnode.Stats{}, err
+	}
+	for i := range stats.Peers {
+		d := report.peers[stats.Peers[i].PublicKey]
+		stats.Peers[i].LastHandshake, stats.Peers[i].Endpoint = d.lastHandshake, d.endpoint
+	}
+	return stats, nil
+}
+
+func (dp *Dataplane) report() (deviceReport, error) {
+	var answer bytes.Buffer
+	if err := dp.device.IpcGetOperation(&answer); err != nil {
+		return deviceReport{}, fmt.Errorf("read the device's state: %w", err)
+	}
+	return parseReport(&answer)
+}
