@@ -20,7 +20,7 @@ func (c *clock) advance(now time.Time) time.Duration {
 
 // roundUp returns the least multiple of grain that is d or more.
 func roundUp(d, grain time.Duration) time.Duration {
-	return (d + grain - 1) / grain * grain
+	return (d + grain - 1).Truncate(grain)
 }
 
 // wall returns the time on the wall that is d from now.

@@ -8,14 +8,15 @@ import (
 // Closure says what the default policy does with the addresses of a prefix that no longer prefix of the list covers.
 type Closure struct {
 	Prefix netip.Prefix
-	// Open exempts the prefix from a closed range around it; Reason is then [ReasonInternet].
-	Open bool
-	// Reason is what a packet is refused for. [ReasonEmbedded] is final: no Allow rule opens it.
+	// Reason is what a packet is refused for, or [ReasonInternet] for a prefix that is open inside a closed one.
 	Reason Reason
 }
 
+// Open reports that the prefix is exempted from a closed one around it.
+func (c Closure) Open() bool { return c.Reason == ReasonInternet }
+
 // Final reports that no rule opens the closure.
-func (c Closure) Final() bool { return !c.Open && !c.Reason.Opens() }
+func (c Closure) Final() bool { return !c.Open() && !c.Reason.Opens() }
 
 // defaultClosures returns the ranges that are closed whatever the host and the pool are. The sources are the IANA IPv4
 // and IPv6 special-purpose address registries (RFC 6890 as updated by RFC 8190), the IPv6 address space registry and,
@@ -28,7 +29,7 @@ func defaultClosures() []Closure {
 func closed(reason Reason, prefixes ...string) []Closure {
 	out := make([]Closure, len(prefixes))
 	for i, p := range prefixes {
-		out[i] = Closure{Prefix: netip.MustParsePrefix(p), Reason: reason, Open: reason == ReasonInternet}
+		out[i] = Closure{Prefix: netip.MustParsePrefix(p), Reason: reason}
 	}
 	return out
 }

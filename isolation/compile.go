@@ -49,12 +49,8 @@ func (v *validator) closures(host []netip.Addr, pool []netip.Prefix) map[netip.P
 	v.closePool(out, pool)
 	v.closeHost(out, host)
 	for _, c := range slices.Collect(maps.Values(out)) {
-		if c.Prefix.Addr().Is4() {
-			twin := Closure{Prefix: nat64(c.Prefix), Open: c.Open, Reason: ReasonEmbedded}
-			if c.Open {
-				twin.Reason = ReasonInternet
-			}
-			out[twin.Prefix] = twin
+		if c.Prefix.Addr().Is4() && !c.Open() {
+			out[nat64(c.Prefix)] = Closure{Prefix: nat64(c.Prefix), Reason: ReasonEmbedded}
 		}
 	}
 	return out
@@ -73,7 +69,7 @@ func (v *validator) closePool(out map[netip.Prefix]Closure, pool []netip.Prefix)
 			continue
 		}
 		maps.DeleteFunc(out, func(inside netip.Prefix, c Closure) bool {
-			return c.Open && prefix.Overlaps(inside) && prefix.Bits() <= inside.Bits()
+			return c.Open() && prefix.Overlaps(inside) && prefix.Bits() <= inside.Bits()
 		})
 		out[prefix] = Closure{Prefix: prefix, Reason: ReasonPool}
 	}
@@ -159,7 +155,7 @@ func (p *Plan) compileDestinations(in *interner, closures map[netip.Prefix]Closu
 	p.destinations = inherit(sortedPrefixes(owned), root, func(around *destination, prefix netip.Prefix) *destination {
 		d := *around
 		if c, ok := closures[prefix]; ok {
-			d.reason, d.open, d.final = c.Reason, c.Open, c.Final()
+			d.reason, d.open, d.final = c.Reason, c.Open(), c.Final()
 		}
 		d.rules = extend(in, d.rules, owned[prefix])
 		return &d

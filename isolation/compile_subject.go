@@ -40,10 +40,8 @@ func (x *subjectIndex) collect(into ruleset, s Subject) {
 	for _, bit := range x.peers[s.ID] {
 		into.set(bit)
 	}
-	if s.Account != "" {
-		for _, bit := range x.accounts[s.Account] {
-			into.set(bit)
-		}
+	for _, bit := range x.accounts[s.Account] { // no rule has the empty one
+		into.set(bit)
 	}
 	for _, m := range x.labels {
 		if m.matches(s.Labels) {

@@ -146,8 +146,13 @@ func TestHostAndPool(t *testing.T) {
 	want["2001:3::1"], want["2001:db8:2::1"] = isolation.ReasonReserved, isolation.ReasonPool
 	require.Equal(t, want, compile(host, prefixes("10.0.0.1/16", "2001::/16")))
 
+	// The whole of a family can be a pool.
+	plan, err := isolation.Compile(isolation.Policy{}, nil, prefixes("0.0.0.0/0"))
+	require.NoError(t, err)
+	require.Equal(t, prefix("0.0.0.0/0"), plan.Closed()[0])
+
 	// A host that has an address in disguise is no reason to open it.
-	plan, err := isolation.Compile(allow(isolation.Rule{}), addrs("2002:a00:1::1", "10.0.0.1"), nil)
+	plan, err = isolation.Compile(allow(isolation.Rule{}), addrs("2002:a00:1::1", "10.0.0.1"), nil)
 	require.NoError(t, err)
 	l := newLab(t, isolation.Config{}, isolation.Policy{})
 	l.filter.SetPlan(plan)

@@ -124,6 +124,8 @@ func TestBothEndsMustBeThere(t *testing.T) {
 	info.Src, info.Dst = netip.Addr{}, netip.Addr{}
 	require.False(t, l.filter.Check(l.alice, nil, &info, nil).Allow)
 	require.False(t, l.filter.Check(nil, l.alice, &info, nil).Allow)
+	info.Dst = addr(alice4)
+	require.Equal(t, isolation.ReasonEmbedded, l.filter.Check(nil, l.alice, &info, nil).Reason)
 }
 
 func TestCheckPacket(t *testing.T) {
@@ -189,17 +191,31 @@ func TestAnswersBeginNothing(t *testing.T) {
 	l.passes(tcp(alice4, bob4, 40000, 22, ack), isolation.ReasonReply)
 }
 
+// The number of one family's ICMP means nothing in the other, and is not taken for ICMP.
+func TestICMPOfTheOtherFamilyIsNone(t *testing.T) {
+	l := newLab(t, isolation.Config{}, allow(isolation.Rule{Protocol: isolation.ICMP}))
+	for _, kind := range []uint8{1, 3, 8, 128} {
+		l.refused(pkt{src: addr(alice6), dst: addr(bob6), proto: 1, kind: kind}, isolation.ReasonPeer)
+		l.refused(pkt{src: addr(alice4), dst: addr(bob4), proto: 58, kind: kind}, isolation.ReasonPeer)
+	}
+	l.passes(icmp(alice6, bob6, 8, 0, 1), isolation.ReasonAllowed)
+	l.passes(icmp(alice4, bob4, 8, 0, 1), isolation.ReasonAllowed)
+}
+
 // A flow belongs to the peers that had it, not to whoever gets the address next.
 func TestRepliesComeFromTheSamePeer(t *testing.T) {
 	l := newLab(t, isolation.Config{}, allow(isolation.Rule{From: peers("alice")}))
 	l.passes(udp(alice4, bob4, 1, 2), isolation.ReasonAllowed)
+	l.passes(udp(alice4, bob4, 3, 4), isolation.ReasonAllowed)
 	l.filter.RemoveSubject("bob")
 	l.subject("mallory", "m", bob4)
 	l.refused(udp(bob4, alice4, 2, 1), isolation.ReasonPeer)
+	l.passes(udp(alice4, bob4, 1, 2), isolation.ReasonAllowed)
+	l.passes(udp(bob4, alice4, 2, 1), isolation.ReasonReply)
 	// Nor does the flow of old keep mallory from one of her own.
 	l.policy(allow(isolation.Rule{From: peers("mallory")}))
-	l.passes(udp(bob4, alice4, 2, 1), isolation.ReasonAllowed)
-	l.passes(udp(alice4, bob4, 1, 2), isolation.ReasonReply)
+	l.passes(udp(bob4, alice4, 4, 3), isolation.ReasonAllowed)
+	l.passes(udp(alice4, bob4, 3, 4), isolation.ReasonReply)
 }
 
 func TestWithdrawnRuleStopsAtTheNextPacket(t *testing.T) {

@@ -70,7 +70,7 @@ func (p *Plan) Closures() []Closure { return slices.Clone(p.closures) }
 
 // Closed returns the addresses that are closed by default, those of [Plan.Final] among them, as sorted prefixes of both
 // families that do not overlap and cannot be merged further: what an interval set holds.
-func (p *Plan) Closed() []netip.Prefix { return p.disjoint(func(c Closure) bool { return !c.Open }) }
+func (p *Plan) Closed() []netip.Prefix { return p.disjoint(func(c Closure) bool { return !c.Open() }) }
 
 // Final returns the addresses that no rule opens, in the same form as [Plan.Closed].
 func (p *Plan) Final() []netip.Prefix { return p.disjoint(Closure.Final) }
@@ -102,7 +102,7 @@ func (p *Plan) ruleOf(bit int) int {
 // disjoint returns the addresses for which pick says yes.
 func (p *Plan) disjoint(pick func(Closure) bool) []netip.Prefix {
 	var out []netip.Prefix
-	open := Closure{Open: true}
+	open := Closure{Reason: ReasonInternet}
 	for _, root := range roots() {
 		var family []Closure
 		for _, c := range p.closures {

@@ -155,7 +155,7 @@ func TestPlannedRules(t *testing.T) {
 		To:    isolation.Match{Labels: map[string]string{"k": "x", "l": "y"}, Prefixes: prefixes("198.51.100.0/25", "198.51.100.0/24", "2001:db8::/32")},
 		Ports: []isolation.PortRange{{First: 80, Last: 90}, {First: 91, Last: 91}, {First: 443, Last: 443}, {First: 1, Last: 65535}, {First: 7, Last: 9}},
 	}
-	narrow := isolation.Rule{Ports: []isolation.PortRange{{First: 93, Last: 93}, {First: 80, Last: 90}, {First: 85, Last: 91}}}
+	narrow := isolation.Rule{Ports: []isolation.PortRange{{First: 93, Last: 93}, {First: 80, Last: 90}, {First: 85, Last: 87}, {First: 91, Last: 91}}}
 	plan, err := isolation.Compile(isolation.Policy{Allow: []isolation.Rule{narrow}, Deny: []isolation.Rule{rule}}, nil, nil)
 	require.NoError(t, err)
 	require.Equal(t, []isolation.PlannedRule{
