@@ -1,0 +1,8 @@
+// Command waylumed is a VPN exit node.
+//
+//	waylumed demo      a node and its peers on the loopback, measured
+//	waylumed up        a node with a first peer, at once
+//	waylumed version   what this program was built from
+//
+// Every command has --help. None needs a privilege; none executes another program.
+package main

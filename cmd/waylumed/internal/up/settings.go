@@ -1,0 +1,229 @@
+package up
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/waylume/waylume/quota"
+	"github.com/waylume/waylume/shaping"
+	"github.com/waylume/waylume/wgnode"
+	"github.com/waylume/waylume/wgnode/userspace"
+)
+
+// Settings are the words of a command line, as they were written; Default has what they are when nothing is.
+type Settings struct {
+	// State is the directory of the node's state.
+	State string
+	// ListenPort is the UDP port; 0 lets the system choose.
+	ListenPort uint16
+	// Endpoint is where clients reach the node, host or host:port; empty: the host's own address.
+	Endpoint string
+	// DNS are the resolvers that clients are told to use; none: [wgnode.DefaultDNS]. "none" alone: no resolver.
+	DNS []string
+
+	// NewPeer adds a peer to a node that has some.
+	NewPeer  bool
+	PeerName string
+	// Speed is for both directions; Download and Upload take its place where they are set.
+	Speed, Download, Upload string
+	// Cap is the amount, CapPeriod what it is for: "none", "daily", "weekly" or "monthly".
+	Cap, CapPeriod string
+	// Account is the peer's; AccountSpeed and AccountCap are the account's, and leave it as it is when empty.
+	Account, AccountSpeed, AccountCap string
+
+	// NoQR leaves the QR code out.
+	NoQR bool
+	// Given names the flags that were given: those for a new peer need one.
+	Given []string
+}
+
+// Default are the settings of a command line without flags.
+func Default() Settings {
+	return Settings{ListenPort: 51820, PeerName: "first", Speed: "20mbit", Cap: "1GiB", CapPeriod: "none"}
+}
+
+// Periods are the values of Settings.CapPeriod.
+func Periods() []string { return []string{"none", "daily", "weekly", "monthly"} }
+
+// peerFlags are about a peer that is being made, by the names they have on the command line.
+func peerFlags() []string {
+	return []string{"peer-name", "speed", "download", "upload", "cap", "cap-period", "account", "account-speed", "account-cap"}
+}
+
+// plan is what settings come to.
+type plan struct {
+	node    wgnode.Config // without dataplane, store and logger
+	peer    wgnode.PeerSpec
+	account *wgnode.AccountSpec // nil: none to be made or changed
+	// limited and capped say which parts of account were given.
+	limited, capped bool
+}
+
+// SettingsError names everything that is wrong with settings.
+type SettingsError struct {
+	// Problems are sentences, each beginning with its flag.
+	Problems []string
+}
+
+// Error lists all problems, one to a line.
+func (e *SettingsError) Error() string {
+	if len(e.Problems) == 1 {
+		return e.Problems[0]
+	}
+	return fmt.Sprintf("%d things are wrong:\n  %s", len(e.Problems), strings.Join(e.Problems, "\n  "))
+}
+
+// reader turns words into values, and gathers what is wrong with them.
+type reader struct{ problems []string }
+
+func (r *reader) add(flag, format string, args ...any) {
+	r.problems = append(r.problems, "--"+flag+": "+fmt.Sprintf(format, args...))
+}
+
+func (r *reader) rate(flag, text string) shaping.Rate {
+	rate, err := shaping.ParseRate(text)
+	if err == nil {
+		err = rate.Validate()
+	}
+	if err != nil {
+		r.add(flag, "%s", strings.TrimPrefix(err.Error(), "shaping: "))
+	}
+	return rate
+}
+
+// amount reads an amount of data; "none" and 0 are no cap.
+func (r *reader) amount(flag, text string) quota.Bytes {
+	if text == "none" {
+		return 0
+	}
+	amount, err := quota.ParseBytes(text)
+	if err != nil {
+		r.add(flag, "%s", strings.TrimPrefix(err.Error(), "quota: "))
+	}
+	return amount
+}
+
+func (r *reader) name(flag, text string, least int) {
+	switch {
+	case len(text) < least:
+		r.add(flag, "is empty")
+	case len(text) > wgnode.MaxNameLen:
+		r.add(flag, "has %d bytes: at most %d are allowed", len(text), wgnode.MaxNameLen)
+	case !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl):
+		r.add(flag, "%q has bytes that are not text", text)
+	}
+}
+
+// plan reads the settings; the error is a *SettingsError.
+func (s Settings) plan() (plan, error) {
+	var r reader
+	var p plan
+	if s.State == "" {
+		r.add("state", "there is no home directory to keep state in: name a directory")
+	}
+	r.name("peer-name", s.PeerName, 1)
+	p.peer.Name = s.PeerName
+	p.peer.SpeedLimit = s.limit(&r)
+	p.peer.DataCap = quota.Cap{Bytes: r.amount("cap", s.Cap), Period: s.period(&r)}
+	s.readAccount(&r, &p)
+
+	p.node.ListenPort = s.ListenPort
+	p.node.Endpoint = s.Endpoint
+	p.node.DNS = s.resolvers(&r)
+	r.node(p.node)
+	if len(r.problems) > 0 {
+		return plan{}, &SettingsError{r.problems}
+	}
+	return p, nil
+}
+
+func (s Settings) limit(r *reader) shaping.Limit {
+	both := r.rate("speed", s.Speed)
+	limit := shaping.Limit{Download: both, Upload: both}
+	if s.Download != "" {
+		limit.Download = r.rate("download", s.Download)
+	}
+	if s.Upload != "" {
+		limit.Upload = r.rate("upload", s.Upload)
+	}
+	return limit
+}
+
+func (s Settings) period(r *reader) quota.Period {
+	kind, ok := map[string]quota.PeriodKind{
+		"none": quota.None, "daily": quota.Daily, "weekly": quota.Weekly, "monthly": quota.Monthly,
+	}[s.CapPeriod]
+	if !ok {
+		r.add("cap-period", "%q is not a period: give %s", s.CapPeriod, strings.Join(Periods(), ", "))
+	}
+	return quota.Period{Kind: kind}
+}
+
+func (s Settings) readAccount(r *reader, p *plan) {
+	p.limited, p.capped = s.AccountSpeed != "", s.AccountCap != ""
+	if s.Account == "" {
+		if p.limited || p.capped {
+			r.add("account", "is not given, and --account-speed and --account-cap are about an account: name it")
+		}
+		return
+	}
+	r.name("account", s.Account, 1)
+	p.peer.Account = s.Account
+	p.account = &wgnode.AccountSpec{ID: s.Account}
+	if p.limited {
+		rate := r.rate("account-speed", s.AccountSpeed)
+		p.account.SpeedLimit = shaping.Limit{Download: rate, Upload: rate}
+	}
+	if p.capped {
+		p.account.DataCap = quota.Cap{Bytes: r.amount("account-cap", s.AccountCap), Period: s.period(&reader{})}
+	}
+}
+
+func (s Settings) resolvers(r *reader) []netip.Addr {
+	if slices.Equal(s.DNS, []string{"none"}) {
+		return []netip.Addr{}
+	}
+	var addrs []netip.Addr
+	for _, text := range s.DNS {
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			r.add("dns", "%q is not an address: give resolvers as IP addresses, or none", text)
+			continue
+		}
+		addrs = append(addrs, addr)
+	}
+	return addrs
+}
+
+// node has a node check its part, which touches nothing.
+func (r *reader) node(cfg wgnode.Config) {
+	dataplane, err := userspace.New(userspace.Config{})
+	if err == nil {
+		cfg.Dataplane = dataplane
+		var n *wgnode.Node
+		if n, err = wgnode.New(cfg); err == nil {
+			err = n.Close()
+		}
+	}
+	var invalid *wgnode.ValidationError
+	if !errors.As(err, &invalid) {
+		if err != nil {
+			r.problems = append(r.problems, err.Error())
+		}
+		return
+	}
+	flags := map[string]string{"Endpoint": "endpoint", "DNS": "dns", "ListenPort": "listen-port"}
+	for _, problem := range invalid.Problems {
+		field, _, _ := strings.Cut(problem.Field, "[")
+		if flag, ok := flags[field]; ok {
+			r.add(flag, "%s", problem.Message)
+		} else {
+			r.problems = append(r.problems, problem.Field+" "+problem.Message)
+		}
+	}
+}

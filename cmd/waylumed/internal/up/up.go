@@ -1,0 +1,179 @@
+package up
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/waylume/waylume/cmd/waylumed/internal/console"
+	"github.com/waylume/waylume/quota"
+	"github.com/waylume/waylume/shaping"
+	"github.com/waylume/waylume/wgnode"
+	"github.com/waylume/waylume/wgnode/userspace"
+)
+
+// Options are what Run has of the world around it.
+type Options struct {
+	Settings Settings
+	// Out is where a person reads.
+	Out console.Console
+	// Logger receives what the node logs; nil: nothing is logged.
+	Logger *slog.Logger
+
+	dial userspace.DialFunc // for tests: where peers' flows go; nil: out
+}
+
+// Run runs a node until the context ends, which is no error, or the node fails. A *SettingsError says that nothing was done.
+func Run(ctx context.Context, opts Options) (err error) {
+	p, err := opts.Settings.plan()
+	if err != nil {
+		return err
+	}
+	how := asTold
+	if p.node.Endpoint == "" {
+		p.node.Endpoint, how = reach(primary())
+	}
+	store, err := openState(opts.Settings.State)
+	if err != nil {
+		return err
+	}
+	p.node.Store, p.node.Logger = store, opts.Logger
+	dataplane, err := userspace.New(userspace.Config{Dial: opts.dial})
+	if err != nil {
+		return errors.Join(err, store.Close())
+	}
+	p.node.Dataplane = dataplane
+	node, err := wgnode.New(p.node)
+	if err != nil {
+		return errors.Join(err, store.Close())
+	}
+	defer func() { err = errors.Join(err, node.Close()) }()
+
+	r := &runner{Options: opts, node: node, plan: p, how: how, events: node.Subscribe()}
+	if err := node.Start(ctx); err != nil {
+		return startError(err, p.node.ListenPort)
+	}
+	if err := r.welcome(ctx); err != nil {
+		return err
+	}
+	return r.watch(ctx)
+}
+
+// runner is a node that runs, and the person's view of it.
+type runner struct {
+	Options
+	node   *wgnode.Node
+	plan   plan
+	how    reachability
+	events *wgnode.Subscription
+}
+
+// welcome makes a peer if there is to be one, and shows what there is.
+func (r *runner) welcome(ctx context.Context) error {
+	known := slices.Collect(r.node.Peers(wgnode.ListOptions{}))
+	status, err := r.node.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if len(known) > 0 && !r.Settings.NewPeer {
+		if err := r.needlessFlags(); err != nil {
+			return err
+		}
+		if err := r.showPeers(ctx, known); err != nil {
+			return err
+		}
+		return r.showNode(status)
+	}
+	r.nameApart(known)
+	peer, err := r.addPeer(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.showNewPeer(peer); err != nil {
+		return err
+	}
+	if len(known) > 0 {
+		if err := r.showPeers(ctx, known); err != nil {
+			return err
+		}
+	}
+	return r.showNode(status)
+}
+
+// needlessFlags refuses flags that would do nothing, which a person would not notice.
+func (r *runner) needlessFlags() error {
+	var problems []string
+	for _, flag := range peerFlags() {
+		if slices.Contains(r.Settings.Given, flag) {
+			problems = append(problems, "--"+flag+": is about a new peer, and this node has its peers already: add --new-peer")
+		}
+	}
+	if len(problems) > 0 {
+		return &SettingsError{problems}
+	}
+	return nil
+}
+
+// nameApart gives a peer whose name nobody chose one that no other peer has.
+func (r *runner) nameApart(known []wgnode.Peer) {
+	if slices.Contains(r.Settings.Given, "peer-name") || len(known) == 0 {
+		return
+	}
+	for n := len(known) + 1; ; n++ {
+		name := fmt.Sprintf("peer-%d", n)
+		if !slices.ContainsFunc(known, func(p wgnode.Peer) bool { return p.Name == name }) {
+			r.plan.peer.Name = name
+			return
+		}
+	}
+}
+
+// addPeer adds the peer, and its account before it. An account that is there keeps what the command line leaves out.
+func (r *runner) addPeer(ctx context.Context) (wgnode.AddedPeer, error) {
+	if spec := r.plan.account; spec != nil {
+		switch account, err := r.node.Account(spec.ID); {
+		case err == nil:
+			spec.Labels = account.Labels
+			if !r.plan.limited {
+				spec.SpeedLimit = account.SpeedLimit
+			}
+			if !r.plan.capped {
+				spec.DataCap = account.DataCap
+			}
+		case !errors.Is(err, wgnode.ErrNotFound):
+			return wgnode.AddedPeer{}, err
+		}
+		if _, err := r.node.PutAccount(ctx, *spec); err != nil {
+			return wgnode.AddedPeer{}, err
+		}
+	}
+	return r.node.AddPeer(ctx, r.plan.peer)
+}
+
+// name is what a peer is called: its key's beginning when nobody named it.
+func name(p wgnode.Peer) string { return cmp.Or(p.Name, p.PublicKey.String()[:8]) }
+
+// capText is a cap in words.
+func capText(c quota.Cap) string {
+	if c.Bytes == 0 {
+		return "no data cap"
+	}
+	text := c.Bytes.String()
+	if c.Period.Kind != quota.None {
+		text += " " + c.Period.Kind.String()
+	}
+	if c.AtEnd == quota.Throttle {
+		return text + ", then slower"
+	}
+	return text + ", then cut off"
+}
+
+func limitText(l shaping.Limit) string {
+	if l.IsUnlimited() {
+		return "no speed limit"
+	}
+	return l.String()
+}

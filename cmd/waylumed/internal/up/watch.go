@@ -1,0 +1,134 @@
+package up
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/wgnode"
+)
+
+const (
+	// pollPeriod is how often handshakes are looked at, which are no events.
+	pollPeriod = 2 * time.Second
+	// sessionLife is how long a WireGuard session lasts without a new handshake (REJECT_AFTER_TIME in the WireGuard paper).
+	sessionLife = 180 * time.Second
+)
+
+// watch prints what happens, a line each, until the context ends or the node does, and then what was used.
+func (r *runner) watch(ctx context.Context) error {
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	events := make(chan wgnode.Event)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer close(events)
+		for event := range r.events.All(watching) {
+			select {
+			case events <- event:
+			case <-watching.Done():
+				return
+			}
+		}
+	}()
+	defer func() { <-done }()
+	defer cancel()
+
+	connected := make(map[wgtypes.Key]bool)
+	ticker := time.NewTicker(pollPeriod)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return r.farewell()
+		case event, ok := <-events:
+			if !ok && ctx.Err() == nil {
+				return fmt.Errorf("the node stopped: %w", errors.Join(r.node.Wait()))
+			}
+			if line := r.describe(event); line != "" {
+				r.say(event.Time, line)
+			}
+		case now := <-ticker.C:
+			if err := r.poll(ctx, now, connected); err != nil && ctx.Err() == nil {
+				return err
+			}
+		}
+	}
+}
+
+func (r *runner) say(at time.Time, line string) {
+	fmt.Fprintf(r.Out, "%s  %s\n", at.Format(time.TimeOnly), line)
+}
+
+// poll tells of peers that connected, and of those whose session is over.
+func (r *runner) poll(ctx context.Context, now time.Time, connected map[wgtypes.Key]bool) error {
+	stats, err := r.node.AllPeerStats(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range stats {
+		is := !s.LastHandshake.IsZero() && now.Sub(s.LastHandshake) < sessionLife
+		switch was := connected[s.PublicKey]; {
+		case is && !was:
+			r.say(now, fmt.Sprintf("%s connected from %s", r.called(s.PublicKey), s.Endpoint))
+		case was && !is:
+			r.say(now, fmt.Sprintf("%s has gone quiet", r.called(s.PublicKey)))
+		}
+		connected[s.PublicKey] = is
+	}
+	return nil
+}
+
+// called is a peer's name.
+func (r *runner) called(key wgtypes.Key) string {
+	p, err := r.node.Peer(key)
+	if err != nil {
+		p = wgnode.Peer{PublicKey: key}
+	}
+	return name(p)
+}
+
+// describe says what happened in words, or nothing for what the person has seen already.
+func (r *runner) describe(e wgnode.Event) string {
+	who := "account " + e.Account
+	if e.Peer != (wgtypes.Key{}) {
+		who = r.called(e.Peer)
+	}
+	switch e.Kind {
+	case wgnode.NodeStarted, wgnode.PeerAdded, wgnode.AccountAdded, wgnode.NodeClosed, 0:
+		return ""
+	case wgnode.UsageThreshold:
+		return fmt.Sprintf("%s has used %d %% of its data cap: %s of %s", who, e.Percent, amount(uint64(e.Usage.Used)), amount(uint64(e.Usage.Limit)))
+	case wgnode.CapReached:
+		return fmt.Sprintf("%s has used up its data cap of %s", who, amount(uint64(e.Usage.Limit)))
+	case wgnode.PeriodStarted:
+		return fmt.Sprintf("%s begins a new period with %s", who, amount(uint64(e.Usage.Limit)))
+	case wgnode.PeerRemoved:
+		return fmt.Sprintf("%s was removed: %s", who, e.Reason)
+	case wgnode.Missed:
+		return fmt.Sprintf("%d events were too fast to be shown", e.Count)
+	}
+	return e.String()
+}
+
+// farewell says what was used; closing the node, which writes it, is up to Run.
+func (r *runner) farewell() error {
+	// The context that ended says nothing about how long reading counters may take.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	fmt.Fprintln(r.Out, "\nStopping.")
+	for _, p := range slices.Collect(r.node.Peers(wgnode.ListOptions{})) {
+		usage, err := r.node.Usage(ctx, wgnode.OfPeer(p.PublicKey))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(r.Out, "  %-12s received %s, sent %s\n", name(p), amount(usage.Counters.Download), amount(usage.Counters.Upload))
+	}
+	fmt.Fprintf(r.Out, "State is in %s; the same command goes on from there.\n", r.Settings.State)
+	return nil
+}
