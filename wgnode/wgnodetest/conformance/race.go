@@ -1,0 +1,6 @@
+//go:build race
+
+package conformance
+
+// raceEnabled: the race detector makes the packet path several times slower.
+const raceEnabled = true

@@ -1,0 +1,122 @@
+package conformance
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/quota"
+	"github.com/waylume/waylume/wgnode"
+)
+
+// testStats: the counters are the bytes that both ends saw, and the rest is there when it is asked for.
+func testStats(t *testing.T, h Harness) {
+	w := newWorld(t, h)
+	w.putAccount(wgnode.AccountSpec{ID: "account"})
+	a, b := w.join(wgnode.PeerSpec{Account: "account"}), w.join(wgnode.PeerSpec{Account: "account"})
+	idle, err := w.node.AddPeer(w.ctx, wgnode.PeerSpec{})
+	require.NoError(t, err)
+
+	start := time.Now()
+	const requests = 100
+	for _, c := range []*client{a, b} {
+		s := w.serveUDP(w.at(internet4), func([]byte) []byte { return make([]byte, unitPayload) })
+		conn, err := c.stack.Dial(w.ctx, "udp", s.addr)
+		require.NoError(t, err)
+		defer conn.Close()
+		for range requests {
+			_, err := conn.Write(make([]byte, 100))
+			require.NoError(t, err)
+			require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
+			_, err = conn.Read(make([]byte, 2*unitPayload))
+			require.NoError(t, err)
+		}
+		require.Equal(t, uint64(requests*unit), c.received.bytes.Load())
+		require.Equal(t, quota.Counters{Download: requests * unit, Upload: requests * (unit - unitPayload + 100)}, w.counters(c))
+	}
+	sum := w.counters(a)
+	sum.Download *= 2
+	sum.Upload *= 2
+	require.Equal(t, sum, w.accountStats("account").Counters)
+
+	// A place in the query is a place in the answer, and what is not there is left out.
+	stranger, err := wgtypes.GenerateKey()
+	require.NoError(t, err)
+	stats, err := w.dp.Stats(w.ctx, wgnode.StatsQuery{
+		Peers: []wgtypes.Key{b.key(), stranger, idle.PublicKey, a.key()}, Accounts: []string{"nobody", "account"}, Device: true,
+	})
+	require.NoError(t, err)
+	require.Len(t, stats.Peers, 3)
+	require.Len(t, stats.Accounts, 1)
+	for i, key := range []wgtypes.Key{b.key(), idle.PublicKey, a.key()} {
+		p := stats.Peers[i]
+		require.Equal(t, key, p.PublicKey)
+		require.False(t, p.Depleted)
+		if key == idle.PublicKey {
+			require.Equal(t, wgnode.PeerStats{PublicKey: key}, p)
+			continue
+		}
+		require.WithinRange(t, p.LastHandshake, start.Add(-time.Minute), time.Now().Add(time.Second))
+		require.True(t, p.Endpoint.IsValid(), "the endpoint of a peer that was heard from")
+	}
+	for _, query := range []wgnode.StatsQuery{{All: true}, {Peers: []wgtypes.Key{a.key()}}} {
+		stats, err = w.dp.Stats(w.ctx, query)
+		require.NoError(t, err)
+		for _, p := range stats.Peers {
+			require.Zero(t, p.LastHandshake, "what was not asked for")
+			require.Zero(t, p.Endpoint, "what was not asked for")
+		}
+	}
+	stats, err = w.dp.Stats(w.ctx, wgnode.StatsQuery{All: true, Device: true})
+	require.NoError(t, err)
+	require.Len(t, stats.Peers, 3)
+	require.Len(t, stats.Accounts, 1)
+	stats, err = w.dp.Stats(w.ctx, wgnode.StatsQuery{})
+	require.NoError(t, err)
+	require.Empty(t, stats.Peers)
+	require.Empty(t, stats.Accounts)
+	_, err = w.dp.Stats(canceled(), wgnode.StatsQuery{All: true})
+	require.ErrorIs(t, err, canceled().Err())
+}
+
+// testRestart: another dataplane goes on where one was closed, and a cap counts on over it.
+func testRestart(t *testing.T, h Harness) {
+	w := newRig(t, h)
+	const limit = 100_000
+	w.startNode()
+	w.putAccount(wgnode.AccountSpec{ID: "account", DataCap: quota.Cap{Bytes: 10 * limit}})
+	c := w.join(wgnode.PeerSpec{
+		Account: "account", SpeedLimit: both(mbit(20)), DataCap: quota.Cap{Bytes: limit, Counted: quota.CountDownload},
+	})
+	cut := w.join(wgnode.PeerSpec{DataCap: quota.Cap{Bytes: 500, Counted: quota.CountDownload}})
+	w.puller(c, internet4, unitPayload).until(func() bool { return w.counters(c).Download > limit/3 })
+	// This one is cut off with 500 bytes left, and is to stay so.
+	w.puller(cut, internet4, unitPayload).until(func() bool { return w.peerStats(cut.key()).Depleted })
+	first := c.quiet()
+	before, account := w.counters(c), w.accountStats("account").Counters
+	require.Equal(t, first, before.Download)
+
+	for range 2 {
+		require.NoError(t, w.node.Close())
+		w.startNode()
+		require.Equal(t, before, w.counters(c), "counters after a restart")
+		require.Equal(t, account, w.accountStats("account").Counters)
+	}
+	var again []*client
+	for _, former := range []*client{c, cut} {
+		former.disconnect()
+		cfg, err := w.node.ClientConfig(former.key(), former.cfg.PrivateKey)
+		require.NoError(t, err)
+		require.Equal(t, former.cfg.Addrs, cfg.Addrs)
+		again = append(again, connect(w, cfg))
+	}
+	second, still := again[0], again[1]
+	w.puller(second, internet4, unitPayload).until(func() bool { return w.peerStats(c.key()).Depleted })
+	require.Equal(t, uint64(limit/unit*unit), first+second.quiet(), "bytes delivered before and after the restart")
+	require.Equal(t, uint64(limit/unit*unit), w.counters(c).Download)
+
+	w.puller(still, internet4, 1).send(20)
+	require.Zero(t, still.quiet(), "who was cut off before the restart is not any more")
+}
