@@ -1,0 +1,65 @@
+# What a person and CI run. `make` alone lists the targets.
+
+GO ?= go
+
+# Narrow what runs: make test PKG=./ipam/... RUN=Lease, make bench BENCH=Filter, make fuzz PKG=./internal/packet FUZZTIME=5m.
+PKG ?= ./...
+RUN ?= .
+BENCH ?= .
+FUZZTIME ?= 10s
+
+# Test programs at a time: one, because the tests of rates measure by the wall clock and share two cores with nobody better.
+PARALLEL ?= 1
+
+# The race detector needs a C compiler.
+RACE ?= $(if $(shell command -v $$($(GO) env CC)),-race)
+
+# Systems, beside the one at hand, that everything must build for.
+CROSS ?= linux/arm64 darwin/arm64 windows/amd64
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
+
+# No build here needs the version control stamp, and a checkout of another user's cannot give it.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test bench fuzz lint fmt cross demo
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:
+	@.ci/setup
+
+test: setup ## go vet, then every test with the race detector
+	$(GO) vet $(PKG)
+	$(GO) build $(RACE) $(PKG)
+	$(GO) test $(RACE) -p $(PARALLEL) -timeout 15m -run '$(RUN)' $(PKG)
+
+bench: ## every benchmark, with allocations
+	$(GO) test -p 1 -timeout 60m -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+
+fuzz: ## every fuzz target, FUZZTIME each
+	@GO='$(GO)' .ci/fuzz $(FUZZTIME) $(PKG)
+
+lint: $(GOLANGCI) ## golangci-lint, which the first run builds
+	$(GOLANGCI) run $(PKG)
+
+fmt: $(GOLANGCI) ## format every Go file
+	$(GOLANGCI) fmt
+
+$(GOLANGCI):
+	GOBIN='$(CURDIR)/bin' $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv bin/golangci-lint $@
+
+cross: ## build and vet for other systems
+	@set -e; for target in $(CROSS); do \
+		echo "$$target"; \
+		export GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0; \
+		$(GO) build ./...; \
+		$(GO) vet ./...; \
+	done
+
+demo: ## a node and its peers on the loopback, measured
+	$(GO) run ./cmd/waylumed demo $(ARGS)

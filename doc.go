@@ -1,0 +1,66 @@
+// Package waylume is the map of the module; it has no code of its own.
+//
+// Waylume puts a VPN exit node inside a Go program. A peer, which is anyone with a WireGuard client, gets addresses, a speed
+// limit, a data cap and isolation from everybody else, and its packets leave to the internet through the sockets of the
+// process. No privilege is needed for that, and no system is asked for more than a UDP port.
+//
+// # Packages
+//
+// An embedder needs the first two:
+//
+//	wgnode             Node: peers, accounts, limits, caps, policy, usage, events, client configurations
+//	wgnode/userspace   the dataplane that needs no privilege: wireguard-go, a packet path and a gVisor stack
+//	wgnode/boltstore   a Store that keeps peers and usage in one file
+//	wgnode/wgnodetest  a dataplane in memory for tests, and below it the conformance suite that any dataplane must pass
+//
+// The leaves do one thing each, and are of use without a node:
+//
+//	ipam               leases addresses from prefixes, with a quarantine
+//	shaping            rates, the plan of a hierarchy of limits, and a scheduler that carries it out on packets
+//	shaping/shapedtun  that scheduler around any tun.Device
+//	quota              data caps: periods, thresholds, budgets, and a meter that holds packets to them
+//	isolation          who may reach what: a policy, the plan it compiles to, and a filter that carries it out
+//
+// The rest:
+//
+//	internal/packet    reads IP headers
+//	internal/testutil  what tests share
+//	cmd/waylumed       the command: demo, up, version
+//	examples           small programs to copy from
+//
+// Planned, and not here yet: wgnode/kernel, a dataplane on the Linux kernel's WireGuard, nftables and HTB; wgnode/httpapi,
+// an API for a control plane; registry, for a fleet of nodes.
+//
+// # Layering
+//
+//	            cmd/waylumed, examples
+//	                      |
+//	wgnode/userspace   wgnode/boltstore   wgnode/wgnodetest
+//	                  \   |   /
+//	                   wgnode
+//	                      |
+//	  ipam     shaping     quota     isolation
+//	                      |
+//	               internal/packet
+//
+// Imports point down and never sideways: leaves know neither each other nor a node, and wgnode knows no dataplane and no
+// store, so that a program links gVisor, wireguard-go or bbolt only by choice. A test of this package holds that.
+//
+// A leaf has a pure part, which takes a policy and returns a plan, and an executor, which carries the plan out and decides
+// nothing. Another executor of the same plan does the same.
+//
+// # Words
+//
+//   - Node: one exit, with a WireGuard key and a UDP port.
+//   - Peer: one WireGuard public key and its tunnel addresses.
+//   - Account: a customer; one or more peers, which share its speed limit and its data cap.
+//   - Speed limit: download and upload apart, in bit/s. Download is towards the peer.
+//   - Data cap: bytes in a period, and what happens at the end: block or throttle.
+//   - Budget: what is left of a data cap, as a dataplane enforces it.
+//   - Usage: bytes of inner IP packets that were delivered.
+//   - Policy: which peers may reach what.
+//   - Pool and lease: the addresses that peers get, and the getting of one.
+//   - Dataplane: what moves the packets, and holds them to all of the above.
+//
+// docs/architecture.md follows a packet through all of this, and says what is bounded by how much.
+package waylume
