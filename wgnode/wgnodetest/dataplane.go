@@ -199,7 +199,8 @@ func (d *Dataplane) usableLocked() error {
 	return nil
 }
 
-// applyLocked changes the path, and then who may send and receive at which port.
+// applyLocked changes the path, and then who may send and receive at which port. A peer that keeps its addresses keeps its
+// port all the while: packets may be on their way, and are counted already.
 func (d *Dataplane) applyLocked(change wgnode.Change) error {
 	if err := d.path.Apply(change); err != nil {
 		return err
@@ -208,10 +209,12 @@ func (d *Dataplane) applyLocked(change wgnode.Change) error {
 		d.vacateLocked(key)
 		delete(d.handshake, key)
 	}
-	for _, p := range change.SetPeers {
+	moved := func(p wgnode.PeerState) bool { return !slices.Equal(d.addrs[p.PublicKey], p.Addrs) }
+	set := slices.DeleteFunc(slices.Clone(change.SetPeers), func(p wgnode.PeerState) bool { return !moved(p) })
+	for _, p := range set {
 		d.vacateLocked(p.PublicKey)
 	}
-	for _, p := range change.SetPeers {
+	for _, p := range set {
 		d.addrs[p.PublicKey] = slices.Clone(p.Addrs)
 		d.ports.Set(p.Addrs, d.portLocked(p.PublicKey))
 	}

@@ -15,7 +15,7 @@ import (
 // testAddresses gives addresses from one peer to another within one change: at no time do two have them, and then the new
 // owner has them alone.
 func testAddresses(t *testing.T, h Harness) {
-	d := newDirect(newRig(t, h))
+	d := newDirect(newBareWorld(t, h))
 	a, aPrivate := d.peer(2)
 	b, bPrivate := d.peer(3)
 	leaving, leavingPrivate := d.peer(4)

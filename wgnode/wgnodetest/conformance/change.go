@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -92,7 +93,9 @@ func (w *world) flutter() {
 // watch looks for stalls of flows until the function that it returns is called, which asserts that there were none. Time
 // in which the reference made no progress either does not count: then it was the machine.
 func (w *world) watch(reference *flow, flows ...*flow) (check func()) {
-	stop, result := make(chan struct{}), make(chan []int, 1)
+	done, result := make(chan struct{}), make(chan []int, 1)
+	stop := sync.OnceFunc(func() { close(done) })
+	w.t.Cleanup(stop)
 	go func() {
 		ticker := time.NewTicker(glance)
 		defer ticker.Stop()
@@ -100,7 +103,7 @@ func (w *world) watch(reference *flow, flows ...*flow) (check func()) {
 		lastReference := reference.delivered()
 		for {
 			select {
-			case <-stop:
+			case <-done:
 				result <- longest
 				return
 			case <-ticker.C:
@@ -122,9 +125,10 @@ func (w *world) watch(reference *flow, flows ...*flow) (check func()) {
 	}()
 	return func() {
 		w.t.Helper()
-		close(stop)
+		stop()
 		for i, glances := range <-result {
-			require.Less(w.t, glances, mostGlances, "%s stalled for %v while %s went on", flows[i].name, time.Duration(glances)*glance, reference.name)
+			require.Less(w.t, glances, mostGlances,
+				"%s stalled for %v while %s went on", flows[i].name, time.Duration(glances)*glance, reference.name)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -118,7 +119,7 @@ func (w *world) overTCP(f *flow, to netip.AddrPort, move func(io.ReadWriter) err
 	wg.Go(func() {
 		err := move(onlyReadWrite{conn})
 		if !stopped.Load() {
-			err = fmt.Errorf("the connection of %s ended: %w", f.name, cmpErr(err, io.EOF))
+			err = fmt.Errorf("the connection of %s ended: %w", f.name, cmp.Or(err, io.EOF))
 			f.broken.Store(&err)
 		}
 	})
@@ -132,25 +133,27 @@ func (w *world) overTCP(f *flow, to netip.AddrPort, move func(io.ReadWriter) err
 // onlyReadWrite hides what io.Copy would use in place of reading and writing.
 type onlyReadWrite struct{ io.ReadWriter }
 
-func cmpErr(err, otherwise error) error {
-	if err == nil {
-		return otherwise
-	}
-	return err
-}
-
-// overUDP greets the server, and then sends datagrams at a pace, if that is not 0.
+// overUDP sends datagrams at a pace, or, if that is 0, greets the server until something comes back.
 func (w *world) overUDP(f *flow, to netip.AddrPort, pace shaping.Rate) {
 	w.t.Helper()
 	conn, err := f.client.stack.Dial(w.ctx, "udp", to)
 	require.NoError(w.t, err)
 	done := make(chan struct{})
+	stopped := func(wait time.Duration) bool {
+		select {
+		case <-done:
+			return true
+		case <-time.After(wait):
+			return false
+		}
+	}
+	datagram := make([]byte, datagramPayload)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		datagram := make([]byte, datagramPayload)
 		if pace == 0 {
-			_, _ = conn.Write(datagram[:1])
-			<-done
+			for wait := time.Duration(0); f.delivered() == 0 && !stopped(wait); wait = probeRetry {
+				_, _ = conn.Write(datagram[:1]) // sent again if it is lost
+			}
 			return
 		}
 		paced(float64(pace)/8, datagramPayload+headerLen(to.Addr())+header.UDPMinimumSize, func() bool {

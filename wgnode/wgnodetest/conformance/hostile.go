@@ -45,9 +45,10 @@ func testSpoofing(t *testing.T, h Harness) {
 	// What was sent after them has arrived, so that they would have.
 	a.send(wgnodetest.UDPPacket(netip.AddrPortFrom(a.v4, port), server4.addr, []byte("honest")))
 	a.send(wgnodetest.UDPPacket(netip.AddrPortFrom(a.v6, port), server6.addr, []byte("honest")))
-	w.eventually(func() bool { return server4.arrived.Load() > count4 && server6.arrived.Load() > count6 }, "an honest packet is lost")
+	arrived := func() [2]uint64 { return [2]uint64{server4.arrived.Load() - count4, server6.arrived.Load() - count6} }
+	w.eventually(func() bool { return arrived()[0] > 0 && arrived()[1] > 0 }, "an honest packet is lost")
 	_ = a.quiet()
-	require.Equal(t, []uint64{count4 + 1, count6 + 1}, []uint64{server4.arrived.Load(), server6.arrived.Load()}, "spoofed packets arrived")
+	require.Equal(t, [2]uint64{1, 1}, arrived(), "spoofed packets arrived")
 	require.Equal(t, received, victim.quiet(), "answers to spoofed packets reached the victim")
 	require.Equal(t, before, w.counters(victim), "the victim was charged")
 }
@@ -181,10 +182,12 @@ func malformed6(src, dst netip.AddrPort) []hostile {
 	for range 100 {
 		endless = append(endless, 60, 0, 1, 4, 0, 0, 0, 0)
 	}
+	route := append([]byte{17, 2, 0, 1, 0, 0, 0, 0}, dst.Addr().AsSlice()...)
+	last := []byte{17, 0, 0xff, 0xf8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0}
 	return []hostile{
 		{"endless chain of headers", chain(60, endless...)}, {"extension past the end", chain(60, 17, 200, 1, 4, 0, 0, 0, 0)},
-		{"half an extension", chain(0, 17, 0, 1)}, {"source route", chain(43, 17, 2, 0, 1, 0, 0, 0, 0, 32, 1, 13, 184, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)},
-		{"half a fragment header", chain(44, 17, 0, 0, 0)}, {"fragment past the end", chain(44, 17, 0, 0xff, 0xf8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0)},
+		{"half an extension", chain(0, 17, 0, 1)}, {"source route", chain(43, route...)},
+		{"half a fragment header", chain(44, 17, 0, 0, 0)}, {"fragment past the end", chain(44, last...)},
 	}
 }
 

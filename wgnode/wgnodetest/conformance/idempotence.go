@@ -15,8 +15,10 @@ import (
 
 // testIdempotence: a change that is made twice is made once, and a session, its queue and its counters outlive it.
 func testIdempotence(t *testing.T, h Harness) {
-	d := newDirect(newRig(t, h))
-	limit, policy := both(mbit(50)), isolation.Policy{Deny: []isolation.Rule{{To: isolation.Match{Prefixes: []netip.Prefix{netip.PrefixFrom(other4, 32)}}}}}
+	d := newDirect(newBareWorld(t, h))
+	limit := both(mbit(50))
+	elsewhere := isolation.Match{Prefixes: []netip.Prefix{netip.PrefixFrom(other4, 32)}}
+	policy := isolation.Policy{Deny: []isolation.Rule{{To: elsewhere}}}
 	account := wgnode.AccountState{ID: "account", SpeedLimit: both(mbit(20)), Budget: quota.Budget{Limited: true, Limit: 1 << 40}}
 	p, private := d.peer(2)
 	p.Account, p.SpeedLimit = account.ID, both(mbit(10))
@@ -56,7 +58,7 @@ func testIdempotence(t *testing.T, h Harness) {
 
 // testRepair: Sync brings a dataplane to what it should be, says what it mended, and then has nothing more to say.
 func testRepair(t *testing.T, h Harness) {
-	d := newDirect(newRig(t, h))
+	d := newDirect(newBareWorld(t, h))
 	kept, private := d.peer(2)
 	lost, lostPrivate := d.peer(3)
 	stray, _ := d.peer(4)
@@ -111,7 +113,7 @@ func (d *direct) told(kind wgnode.DataplaneEventKind) func() bool {
 
 // testAtomicity: a change that cannot be made leaves nothing of itself, and disturbs nobody.
 func testAtomicity(t *testing.T, h Harness) {
-	d := newDirect(newRig(t, h))
+	d := newDirect(newBareWorld(t, h))
 	old, private := d.peer(2)
 	account := wgnode.AccountState{ID: "account"}
 	old.Account = account.ID

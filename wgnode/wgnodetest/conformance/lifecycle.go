@@ -37,7 +37,7 @@ func testLifecycle(t *testing.T, h Harness) {
 		t.Run(test.name, func(t *testing.T) {
 			ignore := goleak.IgnoreCurrent()
 			t.Cleanup(func() { goleak.VerifyNone(t, ignore) })
-			test.run(newDirect(newRig(t, h)))
+			test.run(newDirect(newBareWorld(t, h)))
 		})
 	}
 }

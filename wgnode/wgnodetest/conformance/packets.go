@@ -69,7 +69,8 @@ func ipPacket(protocol uint8, src, dst netip.Addr, transport []byte) []byte {
 }
 
 func pseudoHeader(protocol tcpip.TransportProtocolNumber, src, dst netip.Addr, length int) uint16 {
-	return header.PseudoHeaderChecksum(protocol, tcpip.AddrFromSlice(src.AsSlice()), tcpip.AddrFromSlice(dst.AsSlice()), uint16(length))
+	from, to := tcpip.AddrFromSlice(src.AsSlice()), tcpip.AddrFromSlice(dst.AsSlice())
+	return header.PseudoHeaderChecksum(protocol, from, to, uint16(length))
 }
 
 // headerLen is the length of the IP header of a packet towards addr, without options.

@@ -14,7 +14,7 @@ import (
 
 // besideRate is the highest rate at which all kinds of flows are measured beside each other; above it each has the machine
 // for itself.
-var besideRate = mbit(10)
+const besideRate shaping.Rate = 10_000_000
 
 // testRate holds single flows of every kind to each rate: TCP and UDP, download and upload, in both families.
 func testRate(t *testing.T, h Harness) {

@@ -83,7 +83,7 @@ func testStats(t *testing.T, h Harness) {
 
 // testRestart: another dataplane goes on where one was closed, and a cap counts on over it.
 func testRestart(t *testing.T, h Harness) {
-	w := newRig(t, h)
+	w := newBareWorld(t, h)
 	const limit = 100_000
 	w.startNode()
 	w.putAccount(wgnode.AccountSpec{ID: "account", DataCap: quota.Cap{Bytes: 10 * limit}})

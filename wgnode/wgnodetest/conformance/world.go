@@ -39,8 +39,8 @@ type world struct {
 	ports atomic.Uint32
 }
 
-// newRig makes a world that has no node yet.
-func newRig(t *testing.T, h Harness) *world {
+// newBareWorld makes a world that has no node yet.
+func newBareWorld(t *testing.T, h Harness) *world {
 	t.Helper()
 	rig := h.Rig(t)
 	t.Cleanup(func() { require.NoError(t, rig.Close()) })
@@ -52,7 +52,7 @@ func newRig(t *testing.T, h Harness) *world {
 // newWorld makes a world with a node that runs. An edit changes the node's configuration before that.
 func newWorld(t *testing.T, h Harness, edits ...func(*wgnode.Config)) *world {
 	t.Helper()
-	w := newRig(t, h)
+	w := newBareWorld(t, h)
 	w.startNode(edits...)
 	return w
 }
@@ -157,14 +157,6 @@ func (w *world) eventually(condition func() bool, format string, args ...any) {
 			require.FailNowf(w.t, "did not happen", format, args...)
 		}
 	}
-}
-
-// reaches asserts that a client can exchange messages with a server.
-func (w *world) reaches(c *client, network string, to netip.AddrPort) {
-	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.ctx, patience)
-	defer cancel()
-	require.NoError(w.t, c.reach(ctx, network, to), "%s to %s", network, to)
 }
 
 // mbit is a rate of n Mbit/s.
