@@ -20,7 +20,8 @@ import (
 //
 // The node calls Start once, then Apply, Sync and Stats from one goroutine at a time or from several (Stats may run beside
 // the others), then Close. A dataplane that cannot do what a state asks for returns an error that matches
-// [ErrNotSupported] and names what is required. Package wgnodetest has the suite that every dataplane must pass.
+// [ErrNotSupported] and names what is required. Package wgnodetest/conformance has
+// the suite that every dataplane must pass.
 type Dataplane interface {
 	// Start brings the dataplane up with everything in want in force before the first packet can pass. A Start that
 	// fails leaves nothing behind.

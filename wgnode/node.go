@@ -72,7 +72,8 @@ func New(cfg Config) (*Node, error) {
 
 // Start loads the store, leases the addresses it names, and brings the dataplane up with every peer, limit, cap and rule
 // in force before the first packet can pass. ctx bounds the start, not the life of the node. A start that fails leaves
-// nothing behind, and may be tried again. Errors: [ErrStarted], [ErrClosed], [*CorruptError], and what the store and the
+// nothing behind, and may be tried again if the dataplane can be: that of package userspace cannot, make another node with
+// a new one. Errors: [ErrStarted], [ErrClosed], [*CorruptError], and what the store and the
 // dataplane return.
 func (n *Node) Start(ctx context.Context) error {
 	ctx, err := n.life.beginStart(ctx)
