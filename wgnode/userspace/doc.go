@@ -14,7 +14,7 @@
 // closed when idle. What the host's network says of a datagram (port unreachable, too big) reaches the peer as ICMP.
 //
 // ICMP and ICMPv6 echo: through unprivileged ping sockets where the system has them (on Linux the sysctl
-// net.ipv4.ping_group_range; on macOS always). Elsewhere an echo request is dropped, and the node's status says so.
+// net.ipv4.ping_group_range). Elsewhere an echo request is dropped, and the node's status says so.
 //
 // Other protocols (SCTP, ESP, GRE) cannot leave without privilege: the peer gets protocol unreachable.
 //
@@ -28,5 +28,5 @@
 // # Life
 //
 // New touches nothing. The node calls Start, which opens the UDP socket and starts goroutines, and Close, which joins all
-// of them. It runs on every system that Go and wireguard-go run on.
+// of them. Its tests run on Linux; it builds for macOS and Windows, where nobody has run it yet.
 package userspace
