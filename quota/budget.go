@@ -17,8 +17,8 @@ type Budget struct {
 	Mark uint64
 }
 
-// roomier reports whether b lets packets pass that old, used up, would not. Ledger and Meter must agree on it: it is what
+// Roomier reports whether b lets packets pass that old, used up, would not. Ledger and every executor must agree on it: it is what
 // ends the state in which a subject is cut off with less left than a packet.
-func (b Budget) roomier(old Budget) bool {
+func (b Budget) Roomier(old Budget) bool {
 	return !b.Limited || !old.Limited || b.AtEnd != Block || b.Counted != old.Counted || b.Limit > old.Limit
 }

@@ -210,7 +210,7 @@ func (l *Ledger) addExtra(more uint64) {
 func (l *Ledger) Deplete(now time.Time, c Counters, enforced Budget) {
 	l.pass(now, c)
 	b := l.plain()
-	if !enforced.Limited || enforced.AtEnd != Block || b.roomier(enforced) {
+	if !enforced.Limited || enforced.AtEnd != Block || b.Roomier(enforced) {
 		return
 	}
 	l.cut = true

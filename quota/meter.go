@@ -144,7 +144,7 @@ func (m *Meter) renew(e *epoch, old uint64, b Budget) bool {
 		return false
 	}
 	r := e.read(old)
-	next := newEpoch(r.counters, b, r.latched && !b.roomier(e.budget))
+	next := newEpoch(r.counters, b, r.latched && !b.Roomier(e.budget))
 	if !m.epoch.CompareAndSwap(e, next) {
 		return false
 	}

@@ -75,7 +75,7 @@ func (l *Ledger) rollOver() {
 
 // settle draws the conclusions from a change to what is used or to the limit; before is what plain was.
 func (l *Ledger) settle(before Budget) {
-	if l.cut && l.plain().roomier(before) {
+	if l.cut && l.plain().Roomier(before) {
 		l.cut = false
 	}
 	reached := l.reached()
