@@ -3,8 +3,13 @@ module github.com/waylume/waylume
 go 1.26.3
 
 require (
+	github.com/florianl/go-tc v0.4.7
 	github.com/gaissmai/bart v0.30.0
+	github.com/google/nftables v0.3.1-0.20251119083706-1db35da82052
 	github.com/jedib0t/go-pretty/v6 v6.8.3
+	github.com/jsimonetti/rtnetlink/v2 v2.0.2
+	github.com/mdlayher/genetlink v1.3.2
+	github.com/mdlayher/netlink v1.11.2
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.10
 	github.com/stretchr/testify v1.12.1
@@ -24,8 +29,11 @@ require (
 
 require (
 	github.com/google/btree v1.1.2 // indirect
+	github.com/google/go-cmp v0.7.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/josharian/native v1.1.0 // indirect
 	github.com/mattn/go-runewidth v0.0.16 // indirect
+	github.com/mdlayher/socket v0.6.0 // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/crypto v0.58.0 // indirect

@@ -1,0 +1,92 @@
+package vm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/waylume/waylume/internal/testutil"
+)
+
+// tool is a program that a machine needs on its host.
+type tool struct{ program, debian string }
+
+func tools() []tool {
+	return []tool{{"qemu-system-x86_64", "qemu-system-x86"}, {"busybox", "busybox-static"}, {"depmod", "kmod"}}
+}
+
+// Require ends the test as [testutil.Require] does where no machine can run. What is missing is installed first where that
+// can be done: as root, with apt-get, and with the network. In a machine it skips the test, as there is none inside another.
+func Require(tb testing.TB) {
+	tb.Helper()
+	if Inside() {
+		tb.Skip("this is in a virtual machine already")
+	}
+	testutil.Require(tb, provide(tb))
+}
+
+// provide sees to it that a machine can run, and says what keeps one from it.
+func provide(tb testing.TB) error {
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		return fmt.Errorf("needs Linux on amd64 for a virtual machine, this is %s on %s", runtime.GOOS, runtime.GOARCH)
+	}
+	var missing []string
+	for _, t := range tools() {
+		if _, err := exec.LookPath(t.program); err != nil {
+			missing = append(missing, t.debian)
+		}
+	}
+	if len(missing) > 0 {
+		if err := install(tb, missing); err != nil {
+			return fmt.Errorf("needs Debian's packages %s for a virtual machine: %w", strings.Join(missing, ", "), err)
+		}
+	}
+	_, err := getKernel(tb.Context())
+	if err != nil && os.Geteuid() == 0 { // with lists of packages that are not there yet, or of another day
+		if _, err := apt(tb.Context(), "/", "apt-get", "update", "-qq"); err != nil {
+			return err
+		}
+		_, err = getKernel(tb.Context())
+	}
+	return err
+}
+
+func install(tb testing.TB, packages []string) error {
+	if os.Geteuid() != 0 {
+		return errors.New("only root can install them: apt-get install")
+	}
+	tb.Logf("installing %s", strings.Join(packages, ", "))
+	if _, err := apt(tb.Context(), "/", "apt-get", "update", "-qq"); err != nil {
+		return err
+	}
+	_, err := apt(tb.Context(), "/", append([]string{
+		"env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-qq", "--no-install-recommends",
+	}, packages...)...)
+	return err
+}
+
+// TestPackage builds the tests of the package in the current directory, which is that of the caller's, and runs them in a
+// machine with args for the test program, such as "-test.v" and "-test.run=^TestModule$". The test fails if they do. The
+// package's directory testdata is there too.
+func TestPackage(tb testing.TB, cfg Config, args ...string) {
+	tb.Helper()
+	program := filepath.Join(tb.TempDir(), "program")
+	build := exec.CommandContext(tb.Context(), "go", "test", "-c", "-o", program, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // static, and no race detector: it would be too slow
+	out, err := build.CombinedOutput()
+	require.NoError(tb, err, "go test -c: %s", out)
+	if _, err := os.Stat("testdata"); err == nil {
+		cfg.Dirs = append(slices.Clone(cfg.Dirs), "testdata")
+	}
+	code, err := Run(tb.Context(), cfg, tb.Output(), program, args...)
+	require.NoError(tb, err)
+	require.Zero(tb, code, "exit code of the tests in the machine")
+}

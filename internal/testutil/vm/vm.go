@@ -1,0 +1,43 @@
+package vm
+
+import (
+	"os"
+	"time"
+)
+
+const (
+	// insideVariable is "true" in the environment of programs in a machine.
+	insideVariable = "WAYLUME_TEST_VM"
+
+	defaultMemory = 2048
+	defaultTime   = 10 * time.Minute
+)
+
+// Inside reports whether this process runs in a machine of this package.
+func Inside() bool { return os.Getenv(insideVariable) == "true" }
+
+// Config says what a machine is to have.
+type Config struct {
+	// Modules are the names of kernel modules that are loaded, in this order, each after those that it needs.
+	Modules []string
+	// Programs are the names of programs of this machine that are to be in it, with the libraries that they are linked with.
+	Programs []string
+	// Dirs are directories, relative to the current one, that are also there where the program runs.
+	Dirs []string
+	// Env is added to the environment, as NAME=value.
+	Env []string
+	// Memory is in MiB; default 2,048.
+	Memory int
+	// Time is how long the machine may run, from its start; default 10 minutes.
+	Time time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.Memory == 0 {
+		c.Memory = defaultMemory
+	}
+	if c.Time == 0 {
+		c.Time = defaultTime
+	}
+	return c
+}

@@ -1,0 +1,113 @@
+package vm
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// modules are those whose loading shows that dependencies are: wireguard needs a dozen others.
+func modules() []string { return []string{"wireguard", "nft_masq", "sch_htb"} }
+
+// TestGuest runs in a machine, and is what TestRun sees of it.
+func TestGuest(t *testing.T) {
+	if !Inside() {
+		t.Skip("only in a machine")
+	}
+	loaded, err := os.ReadFile("/proc/modules")
+	require.NoError(t, err)
+	for _, module := range modules() {
+		require.Contains(t, string(loaded), module+" ")
+	}
+	require.Equal(t, "it's set", os.Getenv("GREETING"))
+	content, err := os.ReadFile("testdata/file")
+	require.NoError(t, err)
+	require.Equal(t, "content\n", string(content))
+	out, err := exec.Command("ip", "link", "add", "wg0", "type", "wireguard").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	t.Log("made a WireGuard link")
+	if os.Getenv("FAIL") != "" {
+		t.Error("as asked")
+	}
+}
+
+func guestConfig() Config {
+	return Config{Modules: modules(), Programs: []string{"ip"}, Env: []string{"GREETING=it's set"}, Memory: 512, Time: 4 * time.Minute}
+}
+
+func TestRun(t *testing.T) {
+	Require(t)
+	began := time.Now()
+	TestPackage(t, guestConfig(), "-test.v", "-test.run=^TestGuest$")
+	t.Logf("the machine took %v", time.Since(began).Round(time.Second))
+}
+
+// What a program in a machine writes and exits with comes back, and a machine that does not end is ended.
+func TestRunPrograms(t *testing.T) {
+	Require(t)
+	script := func(commands string) string {
+		path := filepath.Join(t.TempDir(), "script")
+		require.NoError(t, os.WriteFile(path, []byte("#!/bin/busybox sh\n"+commands), 0o700))
+		return path
+	}
+	cfg := Config{Memory: 512, Time: 4 * time.Minute}
+	var out bytes.Buffer
+	code, err := Run(t.Context(), cfg, &out, script(`echo "$1 says $2" >&2; echo done; exit 3`), "he", "it's \"so\"")
+	require.NoError(t, err)
+	require.Equal(t, 3, code)
+	require.Equal(t, "he says it's \"so\"\ndone\n", out.String())
+
+	cfg.Time = 20 * time.Second
+	out.Reset()
+	_, err = Run(t.Context(), cfg, &out, script("echo begun; exec /bin/busybox sleep 1000"))
+	require.ErrorContains(t, err, "did not end within 20s")
+	require.Equal(t, "begun\n", out.String())
+
+	cfg.Modules = []string{"no_such_module"}
+	_, err = Run(t.Context(), cfg, &out, script(""))
+	require.ErrorContains(t, err, "has no module no_such_module")
+	cfg.Modules, cfg.Programs = nil, []string{"no-such-program"}
+	_, err = Run(t.Context(), cfg, &out, script(""))
+	require.ErrorIs(t, err, exec.ErrNotFound)
+}
+
+func TestModuleFiles(t *testing.T) {
+	k := &guestKernel{
+		modules: "/m", builtin: map[string]bool{"there": true},
+		depends: map[string]string{"a": "x/a.ko: y/b-c.ko z/d.ko", "b_c": "y/b-c.ko: z/d.ko", "d": "z/d.ko:"},
+	}
+	files, err := k.files([]string{"there", "b-c", "a", "d"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"/m/z/d.ko", "/m/y/b-c.ko", "/m/x/a.ko"}, files)
+	_, err = k.files([]string{"e"})
+	require.ErrorContains(t, err, "no module e")
+	require.Equal(t, "nf_conntrack", moduleName("kernel/net/nf-conntrack.ko.xz"))
+}
+
+// The archive is one that cpio reads.
+func TestCPIO(t *testing.T) {
+	path, err := exec.LookPath("cpio")
+	if err != nil {
+		t.Skip("cpio is not here; the machine reads the archive too")
+	}
+	var archive bytes.Buffer
+	w := &initrd{cpioWriter{w: &archive}, make(map[string]bool)}
+	w.file("/a/b/odd", []byte("12345"))
+	w.file("/a/b/odd", []byte("again"))
+	w.file("/a/even", []byte("1234"))
+	require.NoError(t, w.close())
+	cmd := exec.Command(path, "--extract", "--quiet", "--verbose", "--make-directories")
+	cmd.Dir, cmd.Stdin = t.TempDir(), &archive
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Equal(t, []string{"a", "a/b", "a/b/odd", "a/even"}, strings.Fields(string(out)))
+	content, err := os.ReadFile(cmd.Dir + "/a/b/odd")
+	require.NoError(t, err)
+	require.Equal(t, "12345", string(content))
+}

@@ -1,0 +1,193 @@
+package htb
+
+import (
+	"context"
+	"encoding/binary"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/florianl/go-tc"
+	"github.com/mdlayher/netlink"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/waylume/waylume/shaping"
+)
+
+// TestSyncSaysWhatItMended is the words; that it mends is shown by TestTree.
+func TestSyncSaysWhatItMended(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	other, err := tc.Open(&tc.Config{NetNS: w.netns})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, other.Close()) }()
+	tree := w.open(t, w.config())
+	require.NoError(t, tree.Root(ctx, shaping.Limit{}))
+	c, err := tree.Claim(ctx, 0, shaping.Limit{Download: 20e6})
+	require.NoError(t, err)
+	down, up := uint32(w.devices[0].Index), uint32(w.devices[1].Index)
+	mends := func(want ...string) {
+		t.Helper()
+		words, err := tree.Sync(ctx)
+		require.NoError(t, err)
+		require.Equal(t, want, words)
+		require.Zero(t, w.writes(func() {
+			words, err := tree.Sync(ctx)
+			require.NoError(t, err)
+			require.Empty(t, words)
+		}))
+	}
+	mends([]string(nil)...)
+	require.NoError(t, other.Class().Delete(classParams{}.object(down, c, 0)))
+	require.NoError(t, other.Class().Add(classParams{rate: 1, ceil: 1}.object(up, 0x77, classID(c))))
+	mends("down0: class 1:2 is not there", "up0: class 1:2 has no queue of ours", "up0: class 1:77 is not ours")
+	require.NoError(t, other.Class().Replace(classParams{rate: 2, ceil: 2}.object(down, c, classID(rootClass))))
+	require.NoError(t, other.Qdisc().Change(queueParams{kind: tree.queueKind, limit: 3, quantum: 300}.object(up, c, false)))
+	mends("down0: class 1:2 has other parameters", "up0: the queue of class 1:2 has other parameters")
+	require.NoError(t, other.Qdisc().Delete(rootObject(up)))
+	mends("up0: the root qdisc is not there, nor what was below it")
+	// One that looks like ours, but classifies what we leave alone.
+	require.NoError(t, other.Qdisc().Delete(rootObject(up)))
+	o := rootObject(up)
+	o.Htb.Init.Defcls = 5
+	require.NoError(t, other.Qdisc().Add(o))
+	mends("up0: the root qdisc is not there, nor what was below it")
+}
+
+// TestForeignQdiscsDoNotMatter has a kind in the namespace that go-tc cannot read.
+func TestForeignQdiscsDoNotMatter(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	other := w.addIFB(t, "other0")
+	raw, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{NetNS: w.netns})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, raw.Close()) }()
+	attributes, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: unix.TCA_KIND, Data: []byte("pfifo_head_drop\x00")}})
+	require.NoError(t, err)
+	m := make([]byte, tcmsgLen)
+	binary.NativeEndian.PutUint32(m[4:], uint32(other))
+	binary.NativeEndian.PutUint32(m[8:], 5<<16)
+	binary.NativeEndian.PutUint32(m[12:], noParent)
+	_, err = raw.Execute(netlink.Message{
+		Header: netlink.Header{Type: unix.RTM_NEWQDISC, Flags: netlink.Request | netlink.Acknowledge | netlink.Create},
+		Data:   slices.Concat(m, attributes),
+	})
+	require.NoError(t, err)
+	reader, err := tc.Open(&tc.Config{NetNS: w.netns})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, reader.Close()) }()
+	_, err = reader.Qdisc().Get()
+	require.ErrorIs(t, err, tc.ErrUnknownKind, "if go-tc can read any, it can read for us")
+
+	tree := w.open(t, w.config())
+	require.NoError(t, tree.Root(ctx, shaping.Limit{}))
+	words, err := tree.Sync(ctx)
+	require.NoError(t, err)
+	require.Empty(t, words)
+}
+
+func TestBackground(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	config := w.config()
+	config.Reserve = 5
+	tree := w.open(t, config)
+	require.NoError(t, tree.Root(ctx, shaping.Limit{}))
+	ready := func() bool { return tree.Stats().Ready >= 5 }
+	require.Eventually(t, ready, 10*time.Second, time.Millisecond)
+	g, err := tree.ClaimGroup(ctx, shaping.Limit{}, 1)
+	require.NoError(t, err)
+	c, err := tree.Claim(ctx, g, shaping.Limit{})
+	require.NoError(t, err)
+	require.Eventually(t, ready, 10*time.Second, time.Millisecond)
+	// The queue follows the ceiling of its group.
+	require.NoError(t, tree.Change(ctx, g, shaping.Limit{Upload: 20e6}))
+	require.Eventually(t, func() bool {
+		require.NoError(t, tree.enter(ctx))
+		defer tree.leave()
+		_, queue := tree.want(1, c)
+		return len(tree.stale) == 0 && tree.node(c).sides[1].queue == queue
+	}, 10*time.Second, time.Millisecond)
+	require.Equal(t, 7, tree.Stats().Classes)
+}
+
+func TestNoDevice(t *testing.T) {
+	w := newWorld(t)
+	config := w.config()
+	config.Devices = []Device{{Index: 12345, Name: "nowhere0", Direction: Download}}
+	tree := w.open(t, config)
+	err := tree.Root(t.Context(), shaping.Limit{})
+	require.ErrorIs(t, err, unix.ENODEV)
+	require.ErrorContains(t, err, "nowhere0 is gone")
+}
+
+func TestConfig(t *testing.T) {
+	planner, err := shaping.NewPlanner(0, shaping.Tuning{})
+	require.NoError(t, err)
+	down := Device{Index: 1, Name: "a", Direction: Download}
+	for name, devices := range map[string][]Device{
+		"none": nil, "no index": {{Name: "a", Direction: Upload}}, "no direction": {{Name: "a", Index: 1}}, "the same": {down, down},
+	} {
+		_, err := Open(t.Context(), Config{Planner: planner, Devices: devices})
+		require.ErrorIs(t, err, ErrConfig, name)
+	}
+	_, err = Open(t.Context(), Config{Devices: []Device{down}})
+	require.ErrorIs(t, err, ErrConfig)
+}
+
+func TestClosed(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	tree := w.open(t, w.config())
+	require.NoError(t, tree.Root(ctx, shaping.Limit{}))
+	c, err := tree.Claim(ctx, 0, shaping.Limit{})
+	require.NoError(t, err)
+	require.Error(t, tree.Change(ctx, c, shaping.Limit{Download: 1}), "below MinRate")
+	cancel()
+	require.ErrorIs(t, tree.Change(ctx, c, shaping.Limit{}), context.Canceled)
+	require.NoError(t, tree.Close())
+	require.NoError(t, tree.Close())
+	require.ErrorIs(t, tree.Release(c), ErrClosed)
+	_, err = tree.Sync(t.Context())
+	require.ErrorIs(t, err, ErrClosed)
+}
+
+// TestQueueFallsBack is a kernel without fq_codel, whether or not this one has it, and the same after a restart.
+func TestQueueFallsBack(t *testing.T) {
+	w := newWorld(t)
+	w.queue = queueBfifo
+	ctx := t.Context()
+	for range 2 {
+		tree := w.open(t, w.config())
+		require.NoError(t, tree.Root(ctx, shaping.Limit{}))
+		_, err := tree.Claim(ctx, 0, shaping.Limit{})
+		require.NoError(t, err)
+		require.False(t, tree.Stats().FqCodel)
+		words, err := tree.Sync(ctx)
+		require.NoError(t, err)
+		require.Empty(t, words)
+		require.NoError(t, tree.Close())
+	}
+}
+
+// TestQueueKindChanges is a process that finds the queues of one that had another kind, or other flows.
+func TestQueueKindChanges(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	first := w.open(t, w.config())
+	require.NoError(t, first.Root(ctx, shaping.Limit{}))
+	c, err := first.Claim(ctx, 0, shaping.Limit{})
+	require.NoError(t, err)
+	kind := first.queueKind
+	require.NoError(t, first.enter(ctx))
+	params := w.planner.Leaf(0, 0, 0)
+	for _, q := range []queueParams{queueOf(queueBfifo, params), queueOf(kind, params)} {
+		require.NoError(t, first.putQueue(0, c, q))
+		require.NoError(t, first.putQueue(1, c, q))
+	}
+	first.leave()
+	words, err := first.Sync(ctx)
+	require.NoError(t, err)
+	require.Empty(t, words)
+}
