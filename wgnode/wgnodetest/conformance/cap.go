@@ -34,7 +34,7 @@ func testCap(t *testing.T, h Harness) {
 		{"TCP both ways", capTCP}, {"account", capAccount}, {"one direction", capOneDirection}, {"thresholds", capThresholds},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			inner := &world{t: t, ctx: t.Context(), rig: w.rig, dp: w.dp, node: w.node, store: w.store}
+			inner := &world{t: t, ctx: t.Context(), rig: w.rig, dp: w.dp, node: w.node, store: w.store, traits: w.traits}
 			inner.ports.Store(w.ports.Add(100))
 			test.run(inner)
 		})
@@ -118,11 +118,10 @@ func capTCP(w *world) {
 		w.t.Helper()
 		w.eventually(func() bool { return w.peerStats(c.key()).Depleted }, "the cap of %d bytes is not reached", limit)
 		_ = c.quiet()
-		w.eventually(func() bool { return c.received.bytes.Load() == w.counters(c).Download },
-			"bytes delivered to the client are never those counted")
+		w.agree(c)
 		counters := w.counters(c)
 		require.LessOrEqual(w.t, counters.Download+counters.Upload, limit, "bytes past the cap")
-		require.Greater(w.t, counters.Download+counters.Upload, limit-uint64(c.cfg.MTU), "the cap cut too early")
+		require.Greater(w.t, counters.Download+counters.Upload, limit-w.cutSize(c), "the cap cut too early")
 	}
 	check()
 	for range 2 {

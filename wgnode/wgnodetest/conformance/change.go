@@ -72,7 +72,7 @@ func (w *world) flutter() {
 	time.Sleep(settling)
 	began := time.Now()
 	for _, f := range flows {
-		before = append(before, directed(w.counters(f.client), f.direction))
+		before = append(before, w.passed(f))
 	}
 	for i := range changes {
 		for _, f := range flows {
@@ -81,7 +81,7 @@ func (w *world) flutter() {
 		time.Sleep(10 * time.Millisecond)
 	}
 	for i, f := range flows {
-		rate := bitsPerSecond(directed(w.counters(f.client), f.direction)-before[i], time.Since(began))
+		rate := bitsPerSecond(w.passed(f)-before[i], time.Since(began))
 		w.t.Logf("%s passes %.3f Mbit/s while the limit changes between %v and %v", f.name, rate/1e6, low, high)
 		require.LessOrEqual(w.t, rate, float64(high)*(1+tolerance), "%s: changes of the limit let packets pass unshaped", f.name)
 		if clock.late() <= mostStarved {
@@ -93,6 +93,8 @@ func (w *world) flutter() {
 // watch looks for stalls of flows until the function that it returns is called, which asserts that there were none. Time
 // in which the reference made no progress either does not count: then it was the machine.
 func (w *world) watch(reference *flow, flows ...*flow) (check func()) {
+	clock := watchClock()
+	w.t.Cleanup(sync.OnceFunc(clock.stop))
 	done, result := make(chan struct{}), make(chan []int, 1)
 	stop := sync.OnceFunc(func() { close(done) })
 	w.t.Cleanup(stop)
@@ -126,7 +128,13 @@ func (w *world) watch(reference *flow, flows ...*flow) (check func()) {
 	return func() {
 		w.t.Helper()
 		stop()
+		starved := clock.late()
 		for i, glances := range <-result {
+			if w.traits.Emulated && starved > mostStarved && glances >= mostGlances {
+				w.t.Logf("%s stalled for %v, and the machine kept this process waiting for %.0f %% of the time",
+					flows[i].name, time.Duration(glances)*glance, 100*starved)
+				continue
+			}
 			require.Less(w.t, glances, mostGlances,
 				"%s stalled for %v while %s went on", flows[i].name, time.Duration(glances)*glance, reference.name)
 		}

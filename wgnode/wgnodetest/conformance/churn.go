@@ -37,7 +37,11 @@ func testChurn(t *testing.T, h Harness) {
 	cancel()
 	wg.Wait()
 	require.NoError(t, failed)
-	require.Greater(t, rounds, 10, "too little was changed to say anything")
+	least := 10
+	if w.traits.Emulated {
+		least = 2
+	}
+	require.Greater(t, rounds, least, "too little was changed to say anything")
 	require.Equal(t, sent, answered, "datagrams of a neighbour are lost")
 	t.Logf("%d peers added, changed and removed; %d datagrams of a neighbour, none lost", rounds, sent)
 }

@@ -10,7 +10,8 @@
 //
 // The suite knows nothing of the dataplane. A [Rig], which the dataplane's author writes, puts a world around it: it makes
 // dataplanes, connects the devices of peers to them, and listens where peers' packets arrive. What only some rigs can do is
-// in interfaces of one method ([EchoRig], [HostRig], [DisturbableRig], [ObstructableRig]); what a rig lacks is left out,
+// in interfaces of one method ([EchoRig], [HostRig], [UnreachableRig], [WatchedRig], [DisturbableRig],
+// [ObstructableRig]); what a rig lacks is left out,
 // and the output says so. The clients and their network stack are the suite's own: it counts inner IP bytes at their TUN
 // device, where no dataplane can embellish them, and sends packets that no stack would.
 //
@@ -27,13 +28,16 @@
 //   - Life: every order of Start and Close, and nothing left of any; counters and caps over a restart.
 //   - Hostile packets: dropped, counted, and without effect.
 //
+// What a dataplane cannot help, because a kernel below it counts and drops packets in its own way, its harness says with
+// [Traits]. Each names the assertions that it changes, and changes no others.
+//
 // # Time
 //
 // Rates are measured by the wall clock, on a machine that may have other things to do. That a limit is not exceeded is
 // asserted strictly, as no machine can be too slow for it. That it is reached is asserted over the best of several windows;
 // where it is not, the suite looks for who is to blame, and only says so when it was the machine: timers fired late for
-// more than a tenth of the time, or, under the race detector, the flow is as slow without the limit. Whoever relies on the
-// lower bound at 100 Mbit/s runs the suite without the race detector on an idle machine.
+// more than a tenth of the time, or, under the race detector or in an emulated machine, the flow is as slow without the
+// limit. Whoever relies on the lower bound at 100 Mbit/s runs the suite without the race detector on an idle machine.
 //
 // The suite needs no privilege; a rig may.
 package conformance

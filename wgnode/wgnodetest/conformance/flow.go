@@ -97,6 +97,9 @@ func (c *client) overhead(server netip.Addr) float64 {
 func (w *world) restart(f *flow) {
 	w.t.Helper()
 	f.began, f.base = time.Now(), directed(w.counters(f.client), f.direction)
+	if w.traits.SuperPackets {
+		f.base = max(w.mostDelivered(f.base, f.client), f.delivered())
+	}
 }
 
 // sinceBegan is what was delivered since the flow began or was restarted.

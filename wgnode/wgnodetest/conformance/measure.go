@@ -51,19 +51,19 @@ func (w *world) lifter(s wgnode.Subject, limit shaping.Limit) func() (restore fu
 type sample struct {
 	from, to  time.Time
 	delivered []uint64 // at the receiving end, by claim
-	counted   []uint64 // by the dataplane, by claim
+	passed    []uint64 // as the dataplane has it, by claim
 }
 
 func (w *world) sample(claims []claim) sample {
 	w.t.Helper()
 	s := sample{from: time.Now()}
 	for _, c := range claims {
-		var delivered, counted uint64
+		var delivered, passed uint64
 		for _, f := range c.flows {
 			delivered += f.delivered()
-			counted += directed(w.counters(f.client), f.direction)
+			passed += w.passed(f)
 		}
-		s.delivered, s.counted = append(s.delivered, delivered), append(s.counted, counted)
+		s.delivered, s.passed = append(s.delivered, delivered), append(s.passed, passed)
 	}
 	s.to = time.Now()
 	return s
@@ -107,7 +107,7 @@ func (w *world) hold(claims ...claim) (conclusive bool) {
 	first, last := samples[0], samples[len(samples)-1]
 	for i, c := range claims {
 		limit := float64(c.rate)
-		passed := bitsPerSecond(last.counted[i]-first.counted[i], last.to.Sub(first.from))
+		passed := bitsPerSecond(last.passed[i]-first.passed[i], last.to.Sub(first.from))
 		since := c.sinceBegan()
 		w.t.Logf("%-28s limit %8.3f: reached %8.3f, passed %8.3f, delivered since start %8.3f Mbit/s, %d windows",
 			c.name, limit/1e6, closest(c, samples, i)/1e6, passed/1e6, since/1e6, len(samples)-1)

@@ -51,6 +51,19 @@ type HostRig interface {
 	HostAddrs() []netip.Addr
 }
 
+// UnreachableRig is a rig in which some addresses can be listened at that nothing can reach from a peer, whatever a policy
+// says: a kernel takes packets to its loopback from no other link.
+type UnreachableRig interface {
+	// Unreachable reports whether addr is such an address. That nothing reaches it is asserted under every policy.
+	Unreachable(addr netip.Addr) bool
+}
+
+// WatchedRig is a rig that sees every packet that leaves the node for anywhere but its peers.
+type WatchedRig interface {
+	// Left reports whether a packet to an address has left, ever.
+	Left(dst netip.Addr) bool
+}
+
 // DisturbableRig is a rig in which somebody else can change what is the dataplane's.
 type DisturbableRig interface {
 	// Disturb takes a peer out of the dataplane that runs, behind its node's back.

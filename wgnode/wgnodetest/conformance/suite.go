@@ -18,6 +18,8 @@ type Harness struct {
 	// Skip names tests that this dataplane is not held to, each with the reason, which the test's output repeats. A name
 	// that is no test's is a failure.
 	Skip map[string]string
+	// Traits are what the dataplane cannot help. The zero value is the strictest.
+	Traits Traits
 }
 
 // DefaultRates returns 1, 10 and 100 Mbit/s.

@@ -37,6 +37,8 @@ type world struct {
 	node  *wgnode.Node
 	store wgnode.Store
 	ports atomic.Uint32
+	// traits are the harness's.
+	traits Traits
 }
 
 // newBareWorld makes a world that has no node yet.
@@ -44,7 +46,7 @@ func newBareWorld(t *testing.T, h Harness) *world {
 	t.Helper()
 	rig := h.Rig(t)
 	t.Cleanup(func() { require.NoError(t, rig.Close()) })
-	w := &world{t: t, ctx: t.Context(), rig: rig, store: wgnode.NewMemoryStore()}
+	w := &world{t: t, ctx: t.Context(), rig: rig, store: wgnode.NewMemoryStore(), traits: h.Traits}
 	w.ports.Store(1000)
 	return w
 }
