@@ -11,6 +11,9 @@ FUZZTIME ?= 10s
 # Test programs at a time: one, because the tests of rates measure by the wall clock and share two cores with nobody better.
 PARALLEL ?= 1
 
+# The virtual machine, emulated on the same processors, comes last and alone, and only where neither PKG nor RUN leaves it out.
+VM ?= $(and $(filter ./... ./wgnode/... ./wgnode/kernel/... ./wgnode/kernel,$(PKG)),$(filter .,$(RUN)))
+
 # The race detector needs a C compiler.
 RACE ?= $(if $(shell command -v $$($(GO) env CC)),-race)
 
@@ -23,8 +26,12 @@ GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
 # No build here needs the version control stamp, and a checkout of another user's cannot give it.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
+# What fails in a pipe fails.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
 .DEFAULT_GOAL := help
-.PHONY: help setup test bench fuzz lint fmt cross demo
+.PHONY: help setup test vm bench fuzz lint fmt cross demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,10 +39,14 @@ help: ## list the targets
 setup:
 	@.ci/setup
 
-test: setup ## go vet, then every test with the race detector
+test: setup ## go vet, then every test with the race detector; what is skipped, and why
 	$(GO) vet $(PKG)
 	$(GO) build $(RACE) $(PKG)
-	$(GO) test $(RACE) -p $(PARALLEL) -timeout 15m -run '$(RUN)' $(PKG)
+	$(GO) test -v $(RACE) -p $(PARALLEL) -timeout 15m -run '$(RUN)' -skip '^TestVM$$' $(PKG) 2>&1 | .ci/brief
+	$(if $(VM),@$(MAKE) --no-print-directory vm)
+
+vm: setup ## the kernel dataplane in a virtual machine with the WireGuard module
+	$(GO) test -v $(RACE) -timeout 20m -run '^TestVM$$' ./wgnode/kernel 2>&1 | .ci/brief
 
 bench: ## every benchmark, with allocations
 	$(GO) test -p 1 -timeout 60m -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)

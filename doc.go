@@ -1,8 +1,8 @@
 // Package waylume is the map of the module; it has no code of its own.
 //
 // Waylume puts a VPN exit node inside a Go program. A peer, which is anyone with a WireGuard client, gets addresses, a speed
-// limit, a data cap and isolation from everybody else, and its packets leave to the internet through the sockets of the
-// process. No privilege is needed for that, and no system is asked for more than a UDP port.
+// limit, a data cap and isolation from everybody else, and its packets leave to the internet: through the sockets of the
+// process, for which no privilege is needed and no system is asked for more than a UDP port, or through the Linux kernel.
 //
 // # Packages
 //
@@ -10,6 +10,7 @@
 //
 //	wgnode             Node: peers, accounts, limits, caps, policy, usage, events, client configurations
 //	wgnode/userspace   the dataplane that needs no privilege: wireguard-go, a packet path and a gVisor stack
+//	wgnode/kernel      the dataplane of the Linux kernel, which needs CAP_NET_ADMIN: WireGuard, nftables, HTB
 //	wgnode/boltstore   a Store that keeps peers and usage in one file
 //	wgnode/wgnodetest  a dataplane in memory for tests, and below it the conformance suite that any dataplane must pass
 //
@@ -18,26 +19,30 @@
 //	ipam               leases addresses from prefixes, with a quarantine
 //	shaping            rates, the plan of a hierarchy of limits, and a scheduler that carries it out on packets
 //	shaping/shapedtun  that scheduler around any tun.Device
+//	shaping/htb        the same plan carried out by the Linux kernel
 //	quota              data caps: periods, thresholds, budgets, and a meter that holds packets to them
 //	isolation          who may reach what: a policy, the plan it compiles to, and a filter that carries it out
 //
 // The rest:
 //
 //	internal/packet    reads IP headers
-//	internal/testutil  what tests share
+//	internal/testutil  what tests share: network namespaces, and virtual machines with another kernel
 //	cmd/waylumed       the command: demo, up, version
 //	examples           small programs to copy from
 //
-// Planned, and not here yet: wgnode/kernel, a dataplane on the Linux kernel's WireGuard, nftables and HTB; wgnode/httpapi,
-// an API for a control plane; registry, for a fleet of nodes.
+// Inside wgnode/kernel, each package speaks with one part of the kernel and knows no other: wgdev, the two drivers of WireGuard;
+// link, interfaces, addresses and routes; nft, tables; flows, connection tracking; sysctl. Package rules says what the tables
+// hold; guest opens other firewalls.
+//
+// Planned, and not here yet: wgnode/httpapi, an API for a control plane; registry, for a fleet of nodes.
 //
 // # Layering
 //
 //	            cmd/waylumed, examples
 //	                      |
-//	wgnode/userspace   wgnode/boltstore   wgnode/wgnodetest
-//	                  \   |   /
-//	                   wgnode
+//	wgnode/userspace   wgnode/kernel   wgnode/boltstore   wgnode/wgnodetest
+//	                  \        |        |        /
+//	                            wgnode
 //	                      |
 //	  ipam     shaping     quota     isolation
 //	                      |

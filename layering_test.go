@@ -53,6 +53,18 @@ var layers = []layer{
 		reason:   "a leaf stands alone",
 	},
 	{
+		packages: []string{"./shaping"},
+		forbid:   []string{"./shaping/..."},
+		except:   []string{"./shaping"},
+		reason:   "the plan knows nobody who carries it out",
+	},
+	{
+		packages: []string{"./shaping/htb"},
+		forbid:   []string{"./shaping/..."},
+		except:   []string{"./shaping", "./shaping/htb"},
+		reason:   "executors of one plan do not know each other",
+	},
+	{
 		packages: []string{"./internal/packet"},
 		forbid:   []string{"..."},
 		except:   []string{"./internal/packet"},
@@ -82,6 +94,79 @@ var layers = []layer{
 		packages: []string{"./wgnode/userspace/..."},
 		forbid:   []string{"go.etcd.io/...", "./wgnode/boltstore/...", "./wgnode/kernel/..."},
 		reason:   "a dataplane keeps nothing, and is one of several",
+	},
+	{
+		packages: []string{"./wgnode/kernel/..."},
+		forbid: []string{
+			"go.etcd.io/...", "gvisor.dev/...", "./wgnode/boltstore/...", "./wgnode/userspace/...", "./wgnode/wgnodetest/...", "./shaping/shapedtun",
+		},
+		reason: "a dataplane keeps nothing, and is one of several; the kernel's needs no network stack of its own",
+	},
+	{
+		packages: []string{"./wgnode/kernel/internal/..."},
+		forbid:   []string{"./wgnode/kernel", "./wgnode/internal/...", "./shaping/htb"},
+		reason:   "the dataplane joins what carries its parts out, which know neither it nor each other",
+	},
+	{
+		packages: []string{"./wgnode/kernel/internal/..."},
+		but:      []string{"./wgnode/kernel/internal/wgdev"},
+		forbid:   []string{"./wgnode", "golang.zx2c4.com/..."},
+		reason:   "only the tunnel is WireGuard's, and says what a host lacks for it",
+	},
+	{
+		packages: []string{"./wgnode/kernel/internal/flows"},
+		forbid:   []string{"./..."},
+		except:   []string{"./wgnode/kernel/internal/flows"},
+		reason:   "an executor speaks with one part of the kernel, and knows no other",
+	},
+	{
+		packages: []string{"./wgnode/kernel/internal/link"},
+		forbid:   []string{"./..."},
+		except:   []string{"./wgnode/kernel/internal/link"},
+		reason:   "an executor speaks with one part of the kernel, and knows no other",
+	},
+	{
+		packages: []string{"./wgnode/kernel/internal/nft"},
+		forbid:   []string{"./..."},
+		except:   []string{"./wgnode/kernel/internal/nft"},
+		reason:   "an executor speaks with one part of the kernel, and knows no other",
+	},
+	{
+		packages: []string{"./wgnode/kernel/internal/sysctl"},
+		forbid:   []string{"./..."},
+		except:   []string{"./wgnode/kernel/internal/sysctl"},
+		reason:   "an executor speaks with one part of the kernel, and knows no other",
+	},
+	{
+		packages: []string{"./wgnode/kernel/internal/rules"},
+		forbid:   []string{"./..."},
+		except:   []string{"./wgnode/kernel/internal/rules", "./wgnode/kernel/internal/nft", "./isolation", "./internal/packet"},
+		reason:   "what the tables hold follows from the plans alone",
+	},
+	{
+		packages: []string{"./wgnode/kernel/internal/guest"},
+		forbid:   []string{"./..."},
+		except: []string{
+			"./wgnode/kernel/internal/guest", "./wgnode/kernel/internal/nft", "./wgnode/kernel/internal/rules", "./isolation", "./internal/packet",
+		},
+		reason: "what is done to other firewalls depends on our tables at most",
+	},
+	{
+		packages: []string{"./wgnode/kernel/internal/wgdev"},
+		forbid:   []string{"./wgnode/kernel/internal/..."},
+		except:   []string{"./wgnode/kernel/internal/wgdev", "./wgnode/kernel/internal/link"},
+		reason:   "a driver makes a link, and no more",
+	},
+	{
+		packages: []string{"./..."},
+		but: []string{
+			"./cmd/...", "./examples/...", "./internal/testutil/...", "./wgnode/wgnodetest/...", "./shaping/htb", "./wgnode/kernel/...",
+		},
+		forbid: []string{
+			"github.com/mdlayher/...", "github.com/jsimonetti/...", "github.com/google/nftables/...", "github.com/florianl/...",
+			"golang.zx2c4.com/wireguard/wgctrl",
+		},
+		reason: "only the kernel's dataplane talks to the kernel",
 	},
 	{
 		packages: []string{"./wgnode/boltstore/..."},

@@ -4,5 +4,5 @@
 //	waylumed up        a node with a first peer, at once
 //	waylumed version   what this program was built from
 //
-// Every command has --help. None needs a privilege; none executes another program.
+// Every command has --help. None needs a privilege, and up makes use of one; none executes another program.
 package main

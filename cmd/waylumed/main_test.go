@@ -102,12 +102,14 @@ func TestDemoInterrupted(t *testing.T) {
 
 func TestUsageErrors(t *testing.T) {
 	for line, want := range map[string]string{
-		"upp":                       `unknown command "upp"`,
-		"demo --jsn":                "Run 'waylumed demo --help'",
-		"demo now":                  `unknown command "now"`,
-		"up --listen-port x":        "Run 'waylumed up --help'",
-		"up --speed fast --cap 5G":  "2 things are wrong",
-		"up --state x --dns a.b.cx": "--dns",
+		"upp":                           `unknown command "upp"`,
+		"demo --jsn":                    "Run 'waylumed demo --help'",
+		"demo now":                      `unknown command "now"`,
+		"up --listen-port x":            "Run 'waylumed up --help'",
+		"up --speed fast --cap 5G":      "2 things are wrong",
+		"up --state x --dns a.b.cx":     "--dns",
+		"up --dataplane ebpf":           "give auto, kernel, userspace",
+		"up --interface 0 --uplink a/b": "2 things are wrong",
 	} {
 		t.Run(line, func(t *testing.T) {
 			status, stdout, stderr := command(t.Context(), strings.Fields(line)...)
@@ -170,7 +172,7 @@ func TestHelp(t *testing.T) {
 	}
 	_, stdout, _ := command(t.Context(), "up", "--help")
 	for _, flag := range []string{
-		"--state directory", "--listen-port port", "(default 51820)", "--endpoint host[:port]", "--dns addresses", "--new-peer ",
+		"--dataplane dataplane", `(default "auto")`, "--interface name", `(default "waylume0")`, "--uplink name", "--state directory", "--listen-port port", "(default 51820)", "--endpoint host[:port]", "--dns addresses", "--new-peer ",
 		"--peer-name name", `(default "20mbit")`, "--download rate", "--upload rate", "--cap amount", `(default "1GiB")`, "--cap-period period",
 		"--account account", "--account-speed rate", "--account-cap amount", "--no-qr", "--verbose",
 	} {
@@ -183,7 +185,7 @@ func TestHelp(t *testing.T) {
 func TestUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	status, stdout, stderr := command(ctx, "up", "--state", t.TempDir(), "--listen-port", "0", "--peer-name", "tablet", "--no-qr")
+	status, stdout, stderr := command(ctx, "up", "--dataplane", "userspace", "--state", t.TempDir(), "--listen-port", "0", "--peer-name", "tablet", "--no-qr")
 	require.Equal(t, exitOK, status, stderr)
 	require.Contains(t, stdout, "Configuration of peer tablet")
 	require.Contains(t, stdout, "Stopping.")

@@ -67,7 +67,7 @@ func rootCommand(sys system) *cobra.Command {
 		Use:   "waylumed",
 		Short: "A VPN exit node",
 		Long: `waylumed is a VPN exit node: WireGuard peers with speed limits, data caps and
-isolation that hold exactly, with no privilege.`,
+isolation that hold exactly, in the Linux kernel or with no privilege.`,
 		Example: `  waylumed demo        see it work, on the loopback, in 20 seconds
   waylumed up          run a node and get a first peer's configuration`,
 		SilenceUsage:  true,

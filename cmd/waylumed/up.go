@@ -27,12 +27,19 @@ another peer, to which the flags about a peer then apply.
 State is one file in a directory of its own: /var/lib/waylume for root, else
 $XDG_STATE_HOME/waylumed or ~/.local/state/waylumed.
 
+Packets go through the Linux kernel where this process may change its network
+(root, or CAP_NET_ADMIN), which takes an interface, tables of nftables, queues,
+IP forwarding and a way through other firewalls, all undone at the end; else
+through this process, with no privilege. --dataplane says which, and what is
+shown says which it is, and why.
+
 Rates are as tc(8) has them: 20mbit, 1.5gbit, 800kbit, unlimited. Amounts have
 an IEC or an SI unit: 5GiB, 500MB, or none.`,
 		Example: `  waylumed up
   waylumed up --speed 50mbit --cap 100GiB --cap-period monthly
   waylumed up --new-peer --peer-name tablet --account family --account-cap 1TiB
-  waylumed up --endpoint vpn.example.com --listen-port 443`,
+  waylumed up --endpoint vpn.example.com --listen-port 443
+  waylumed up --dataplane kernel --uplink eth0`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cmd.Flags().Visit(func(f *pflag.Flag) { s.Given = append(s.Given, f.Name) })
@@ -54,6 +61,9 @@ an IEC or an SI unit: 5GiB, 500MB, or none.`,
 	f.Uint16Var(&s.ListenPort, "listen-port", s.ListenPort, "UDP `port` for WireGuard; 0: any that is free, another one each time")
 	f.StringVar(&s.Endpoint, "endpoint", s.Endpoint, "`host[:port]` at which devices reach the node (default this host's own address)")
 	f.StringSliceVar(&s.DNS, "dns", s.DNS, "`addresses` of the resolvers for devices, or none (default Quad9)")
+	f.StringVar(&s.Dataplane, "dataplane", s.Dataplane, "what moves the packets: auto, kernel or userspace `dataplane`")
+	f.StringVar(&s.Interface, "interface", s.Interface, "kernel dataplane: `name` of the tunnel's interface")
+	f.StringVar(&s.Uplink, "uplink", s.Uplink, "kernel dataplane: `name` of the only interface that peers' packets may leave by (default any)")
 	f.BoolVar(&s.NewPeer, "new-peer", s.NewPeer, "make another peer")
 	f.StringVar(&s.PeerName, "peer-name", s.PeerName, "the peer's `name`")
 	f.StringVar(&s.Speed, "speed", s.Speed, "the peer's speed limit, a `rate` for both directions")
@@ -73,7 +83,7 @@ an IEC or an SI unit: 5GiB, 500MB, or none.`,
 		}
 	}
 	for flag, values := range map[string][]string{
-		"cap-period": up.Periods(), "speed": rates(), "download": rates(), "upload": rates(), "account-speed": rates(),
+		"dataplane": up.Dataplanes(), "interface": nil, "uplink": nil, "cap-period": up.Periods(), "speed": rates(), "download": rates(), "upload": rates(), "account-speed": rates(),
 		"cap": amounts(), "account-cap": amounts(), "peer-name": nil, "account": nil, "endpoint": nil, "dns": nil, "listen-port": nil,
 	} {
 		if err := cmd.RegisterFlagCompletionFunc(flag, suggest(values...)); err != nil {

@@ -3,5 +3,5 @@
 //
 // The node's state is one file in a directory of its own. A peer's private key is shown once and is in no file.
 //
-// It needs no privilege, and reads no environment: what a command finds there is in Settings.
+// It needs no privilege, chooses the kernel's dataplane where it has one, and reads no environment: what a command finds there is in Settings.
 package up

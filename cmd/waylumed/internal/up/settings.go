@@ -12,6 +12,7 @@ import (
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/shaping"
 	"github.com/waylume/waylume/wgnode"
+	"github.com/waylume/waylume/wgnode/kernel"
 	"github.com/waylume/waylume/wgnode/userspace"
 )
 
@@ -25,6 +26,11 @@ type Settings struct {
 	Endpoint string
 	// DNS are the resolvers that clients are told to use; none: [wgnode.DefaultDNS]. "none" alone: no resolver.
 	DNS []string
+	// Dataplane moves the packets: "auto", "kernel" or "userspace". Auto is the kernel's where this process may use it.
+	Dataplane string
+	// Interface and Uplink are the kernel's: the name of the tunnel's interface, and of the one that peers' packets may leave
+	// by; empty: any.
+	Interface, Uplink string
 
 	// NewPeer adds a peer to a node that has some.
 	NewPeer  bool
@@ -44,7 +50,10 @@ type Settings struct {
 
 // Default are the settings of a command line without flags.
 func Default() Settings {
-	return Settings{ListenPort: 51820, PeerName: "first", Speed: "20mbit", Cap: "1GiB", CapPeriod: "none"}
+	return Settings{
+		ListenPort: 51820, Dataplane: autoDataplane, Interface: kernel.DefaultInterface,
+		PeerName: "first", Speed: "20mbit", Cap: "1GiB", CapPeriod: "none",
+	}
 }
 
 // Periods are the values of Settings.CapPeriod.
@@ -58,6 +67,7 @@ func peerFlags() []string {
 // plan is what settings come to.
 type plan struct {
 	node    wgnode.Config // without dataplane, store and logger
+	kernel  kernel.Config
 	peer    wgnode.PeerSpec
 	account *wgnode.AccountSpec // nil: none to be made or changed
 	// limited and capped say which parts of account were given.
@@ -136,6 +146,7 @@ func (s Settings) plan() (plan, error) {
 	p.node.Endpoint = s.Endpoint
 	p.node.DNS = s.resolvers(&r)
 	r.node(p.node)
+	p.kernel = s.kernel(&r)
 	if len(r.problems) > 0 {
 		return plan{}, &SettingsError{r.problems}
 	}

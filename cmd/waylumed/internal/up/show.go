@@ -124,7 +124,10 @@ func (r *runner) showNode(status wgnode.Status) error {
 	}
 	line("Public key", status.PublicKey.String())
 	line("State", r.Settings.State)
-	line("Dataplane", status.Dataplane+", without privilege")
+	line("Dataplane", r.chosen.about)
+	if r.chosen.why != nil {
+		line("", wrap("not the kernel's: "+r.chosen.why.Error(), 90))
+	}
 	for _, limitation := range status.Limitations {
 		line("Limitation", wrap(limitation, 90))
 	}

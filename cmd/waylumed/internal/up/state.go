@@ -68,13 +68,15 @@ func stateError(dir string, err error) error {
 const errAddrInUse = syscall.Errno(10048)
 
 // startError says what to do about a node that did not start.
-func startError(err error, port uint16) error {
+func (c choice) startError(err error, port uint16) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, errAddrInUse):
 		return fmt.Errorf("%w\nAnother program uses UDP port %d, perhaps another WireGuard: stop it, or choose a port with --listen-port "+
 			"(0: any that is free)", err, port)
-	case errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrPermission) && !c.kernel: // for which much takes a permission
 		return fmt.Errorf("%w\nThis user may not use UDP port %d: choose one of 1024 or more with --listen-port", err, port)
+	case c.kernel && !c.asked:
+		return fmt.Errorf("%w\nThe kernel dataplane was chosen and did not start: mend that, or say --dataplane %s", err, userspaceDataplane)
 	}
 	return err
 }

@@ -23,7 +23,8 @@ type Options struct {
 	// Logger receives what the node logs; nil: nothing is logged.
 	Logger *slog.Logger
 
-	dial userspace.DialFunc // for tests: where peers' flows go; nil: out
+	dial      userspace.DialFunc          // for tests: where peers' flows go through the userspace dataplane; nil: out
+	supported func(context.Context) error // for tests: whether the kernel's can be had; nil: kernel.Supported
 }
 
 // Run runs a node until the context ends, which is no error, or the node fails. A *SettingsError says that nothing was done.
@@ -36,25 +37,25 @@ func Run(ctx context.Context, opts Options) (err error) {
 	if p.node.Endpoint == "" {
 		p.node.Endpoint, how = reach(primary())
 	}
+	chosen, err := opts.choose(ctx, p.kernel)
+	if err != nil {
+		return err
+	}
 	store, err := openState(opts.Settings.State)
 	if err != nil {
 		return err
 	}
 	p.node.Store, p.node.Logger = store, opts.Logger
-	dataplane, err := userspace.New(userspace.Config{Dial: opts.dial})
-	if err != nil {
-		return errors.Join(err, store.Close())
-	}
-	p.node.Dataplane = dataplane
+	p.node.Dataplane = chosen.dataplane
 	node, err := wgnode.New(p.node)
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
 	defer func() { err = errors.Join(err, node.Close()) }()
 
-	r := &runner{Options: opts, node: node, plan: p, how: how, events: node.Subscribe()}
+	r := &runner{Options: opts, node: node, plan: p, chosen: chosen, how: how, events: node.Subscribe()}
 	if err := node.Start(ctx); err != nil {
-		return startError(err, p.node.ListenPort)
+		return chosen.startError(err, p.node.ListenPort)
 	}
 	if err := r.welcome(ctx); err != nil {
 		return err
@@ -67,6 +68,7 @@ type runner struct {
 	Options
 	node   *wgnode.Node
 	plan   plan
+	chosen choice
 	how    reachability
 	events *wgnode.Subscription
 }

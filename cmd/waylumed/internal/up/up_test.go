@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
 	"golang.zx2c4.com/wireguard/tun/netstack"
@@ -27,8 +26,6 @@ import (
 	"github.com/waylume/waylume/cmd/waylumed/internal/console"
 	"github.com/waylume/waylume/wgnode/userspace"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // screen is what a person would see.
 type screen struct {
@@ -57,17 +54,24 @@ func (s *screen) waitFor(t *testing.T, text string) {
 // settings are those of a command line with a few flags, on the loopback and at any port.
 func settings(state string) Settings {
 	s := Default()
-	s.State, s.ListenPort, s.Endpoint = state, 0, "127.0.0.1"
+	s.State, s.ListenPort, s.Endpoint, s.Dataplane = state, 0, "127.0.0.1", userspaceDataplane
 	return s
 }
 
 // runUp runs a node until stop, which returns what was shown.
 func runUp(t *testing.T, s Settings, dial userspace.DialFunc) (shown *screen, stop func() string) {
 	t.Helper()
+	return runUpWith(t, Options{Settings: s, dial: dial})
+}
+
+// runUpWith is runUp with all options but where it is shown.
+func runUpWith(t *testing.T, o Options) (shown *screen, stop func() string) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	shown = &screen{}
 	ended := make(chan error, 1)
-	go func() { ended <- Run(ctx, Options{Settings: s, Out: console.New(shown, nil), dial: dial}) }()
+	o.Out = console.New(shown, nil)
+	go func() { ended <- Run(ctx, o) }()
 	var once sync.Once
 	stop = func() string {
 		once.Do(func() {
@@ -271,7 +275,7 @@ func TestStateIsNoDirectory(t *testing.T) {
 		require.ErrorContains(t, err, "is not a directory: name one with --state")
 	}
 	require.ErrorContains(t, stateError("/there", os.ErrPermission), "This user cannot write to /there")
-	require.ErrorContains(t, startError(os.ErrPermission, 53), "choose one of 1024 or more")
+	require.ErrorContains(t, choice{}.startError(os.ErrPermission, 53), "choose one of 1024 or more")
 }
 
 func TestBadSettings(t *testing.T) {

@@ -1,0 +1,299 @@
+//go:build linux
+
+package kernel_test
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/quota"
+	"github.com/waylume/waylume/shaping"
+	"github.com/waylume/waylume/wgnode"
+	"github.com/waylume/waylume/wgnode/kernel"
+)
+
+// Tables of the dataplane, and those that strangers have beside them.
+const (
+	inetTable   = "inet waylume_" + rigInterface
+	netdevTable = "netdev waylume_" + rigInterface
+	strangers   = `
+table inet filter {
+	set mine { type ipv4_addr; elements = { 10.0.0.2 } }
+	counter classes4 { }
+	chain forward { type filter hook forward priority 10; policy accept; ip saddr @mine counter accept; }
+}
+table netdev other { }
+`
+)
+
+// newAdopted makes a neighbour with limits and quotas of every kind, whose dataplane leaves all when it closes.
+func newAdopted(t *testing.T, r *rig) *neighbour {
+	t.Helper()
+	r.cfg.KeepOnClose = true
+	n := newNeighbour(t, r.cfg, 10)
+	limit := shaping.Limit{Download: 10_000_000, Upload: 20_000_000}
+	n.state.SpeedLimit = shaping.Limit{Download: 500_000_000}
+	n.state.Accounts = []wgnode.AccountState{{ID: "account", SpeedLimit: limit, Budget: quota.Budget{Limited: true, Limit: 1 << 30}}}
+	first := &n.state.Peers[0]
+	first.SpeedLimit, first.Budget = limit, quota.Budget{Limited: true, Limit: 1 << 30, Mark: 1 << 29}
+	addrs := first.Addrs
+	for i := range 6 {
+		private, err := wgtypes.GeneratePrivateKey()
+		require.NoError(t, err)
+		addrs = []netip.Addr{addrs[0].Next(), addrs[1].Next()}
+		p := wgnode.PeerState{PublicKey: private.PublicKey(), Addrs: addrs}
+		if i%2 == 0 {
+			p.Account = "account"
+		}
+		if i%3 == 0 {
+			p.SpeedLimit = shaping.Limit{Download: shaping.Rate(1_000_000 * (i + 1))}
+		}
+		n.state.Peers = append(n.state.Peers, p)
+	}
+	return n
+}
+
+// rest waits until nothing of the dataplane's own is under way, and nothing is to be mended.
+func (n *neighbour) rest(t *testing.T) {
+	t.Helper()
+	var before kernel.Written
+	var seen []string
+	require.True(t, (&watched{}).comes(func() bool {
+		_, err := n.dp.Sync(t.Context(), n.state)
+		require.NoError(t, err)
+		last, saw := before, seen
+		before, seen = n.dp.Written(), tablesNow(t)
+		return last == before && slices.Equal(saw, seen)
+	}), "the dataplane goes on writing")
+}
+
+// TestAdopt closes a dataplane that leaves all behind, and starts another over it: what is right stays as it is, with what was
+// counted; what is wrong is mended, what is nobody's goes, and what is somebody else's is not looked at.
+func TestAdopt(t *testing.T) {
+	for name, spoil := range map[string]bool{"as it was left": false, "spoiled": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, kernel.DriverTUN)
+			t.Cleanup(r.closeIfFailed)
+			loadStrangers(t)
+			r.serve(t, server4, server6)
+			n := newAdopted(t, r)
+			n.start(t)
+			p := newPhone(t, r, n.client)
+			n.requireWorking(t, p)
+			for range 20 {
+				p.flood()
+			}
+			time.Sleep(500 * time.Millisecond) // what waits in queues is counted yet
+			p.close()
+			n.rest(t)
+			first := n.stats(t)
+			require.NotZero(t, first.Peers[0].Counters.Upload)
+			tables, classes := tablesNow(t), classesNow(t)
+			require.NoError(t, n.dp.Close())
+			requireSameLines(t, tables[:1], tablesNow(t)[:1])
+			if spoil {
+				spoilTables(t, n)
+				run(t, "ip link set wl0-up down", "tc qdisc replace dev wl0-up parent 1:3 handle 77: pfifo",
+					"tc class add dev wl0-up parent 1: classid 1:fff0 htb rate 1mbit")
+			}
+			outside := strangersNow(t)
+
+			// Where counting starts is said for those that the kernel does not hold.
+			for i := range n.state.Peers {
+				n.state.Peers[i].Counters = quota.Counters{Download: 1 << 40}
+			}
+			n.again(t, r.cfg)
+			n.start(t)
+			n.rest(t)
+			requireSameLines(t, tables, tablesNow(t))
+			requireSameLines(t, classes, classesNow(t))
+			require.Equal(t, first.Peers, n.stats(t).Peers, "counters did not go on")
+			require.Equal(t, first.Accounts, n.stats(t).Accounts, "counters did not go on")
+			require.Equal(t, outside, strangersNow(t))
+			p = newPhone(t, r, n.client)
+			n.requireWorking(t, p)
+			p.close()
+			require.Greater(t, n.stats(t).Peers[0].Counters.Upload, first.Peers[0].Counters.Upload)
+
+			// The last one takes all away.
+			require.NoError(t, n.dp.Close())
+			r.cfg.KeepOnClose = false
+			n.again(t, r.cfg)
+			n.start(t)
+			require.NoError(t, n.dp.Close())
+			require.Equal(t, outside, strangersNow(t))
+			output(t, "nft", "flush", "ruleset")
+			require.NoError(t, r.Close())
+		})
+	}
+}
+
+// TestSync has Sync mend what somebody did to a dataplane that runs, and then write nothing.
+func TestSync(t *testing.T) {
+	r := newRig(t, kernel.DriverTUN)
+	t.Cleanup(func() { require.NoError(t, r.Close()) })
+	loadStrangers(t)
+	n := newAdopted(t, r)
+	r.cfg.KeepOnClose = false
+	n.again(t, r.cfg)
+	n.start(t)
+	n.rest(t)
+	requireWritesNothing(t, n)
+	tables, classes, links := tablesNow(t), classesNow(t), linksNow(t)
+	outside := strangersNow(t)
+	spoilTables(t, n)
+	_, addr, _ := strings.Cut(output(t, "nft", "-s", "list", "map", "netdev", "waylume_wl0", "classes4"), "elements = { ")
+	element, _, _ := strings.Cut(addr, " ")
+	run(t, "nft delete element "+netdevTable+" classes4 { "+element+" }", "nft add element "+netdevTable+" classes4 { "+element+" : 1:ffee }",
+		"ip address add 192.0.2.99/32 dev wl0", "ip link set wl0 mtu 1300", "ip link set wl0-up txqueuelen 7",
+		"tc class add dev wl0 parent 1: classid 1:fff0 htb rate 1mbit", "tc class add dev wl0-up parent 1: classid 1:fff1 htb rate 1mbit",
+		"tc class change dev wl0 parent 1:1 classid 1:2 htb rate 77mbit")
+	repairs, err := n.dp.Sync(t.Context(), n.state)
+	require.NoError(t, err)
+	require.NotEmpty(t, repairs)
+	for _, repair := range repairs {
+		t.Log(repair.What, repair.Subject)
+	}
+	n.rest(t)
+	requireSameLines(t, tables, tablesNow(t))
+	requireSameLines(t, classes, classesNow(t))
+	requireSameLines(t, links, linksNow(t))
+	require.Equal(t, outside, strangersNow(t))
+	requireWritesNothing(t, n)
+	require.NoError(t, n.dp.Close())
+	require.Equal(t, outside, strangersNow(t))
+	output(t, "nft", "flush", "ruleset")
+}
+
+func (n *neighbour) stats(t *testing.T) wgnode.Stats {
+	t.Helper()
+	query := wgnode.StatsQuery{Accounts: []string{"account"}}
+	for _, p := range n.state.Peers {
+		query.Peers = append(query.Peers, p.PublicKey)
+	}
+	stats, err := n.dp.Stats(t.Context(), query)
+	require.NoError(t, err)
+	return stats
+}
+
+func loadStrangers(t *testing.T) {
+	t.Helper()
+	cmd := exec.Command("nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(strangers)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	t.Cleanup(func() { output(t, "nft", "flush", "ruleset") })
+}
+
+func strangersNow(t *testing.T) []string {
+	t.Helper()
+	return []string{output(t, "nft", "-a", "-s", "list", "table", "inet", "filter"), output(t, "nft", "-a", "-s", "list", "table", "netdev", "other")}
+}
+
+func run(t *testing.T, commands ...string) {
+	t.Helper()
+	for _, command := range commands {
+		output(t, strings.Fields(command)...)
+	}
+}
+
+// spoilTables does to the table what a stranger might.
+func spoilTables(t *testing.T, n *neighbour) {
+	t.Helper()
+	addr, addr6, other := n.state.Peers[0].Addrs[0].String(), n.state.Peers[0].Addrs[1].String(), n.state.Peers[1].Addrs[0].String()
+	run(t, "nft add element "+inetTable+" peers4 { 10.0.99.99 }", "nft add element "+inetTable+" blocked4 { "+addr+" }",
+		"nft delete element "+inetTable+" peers4 { "+other+" }",
+		"nft delete element "+inetTable+" classes6 { "+addr6+" }", "nft add element "+inetTable+" classes6 { "+addr6+" : 1:ffee }",
+		"nft insert rule "+inetTable+" forward accept", "nft add rule "+inetTable+" to_peer4 drop",
+		"nft delete rule "+inetTable+" forward handle "+handles(t, inetTable, "forward")[1],
+		"nft add chain "+inetTable+" stray", "nft add rule "+inetTable+" stray jump to_peer",
+		"nft add set "+inetTable+" strays { type ipv4_addr; }", "nft add counter "+inetTable+" stray",
+		"nft add quota "+inetTable+" strayquota { over 5 bytes; }",
+		"nft add chain "+inetTable+" hooked { type filter hook forward priority -5; policy drop; }")
+}
+
+// tablesNow are the dataplane's tables, with all that was counted but drops, which an interface that comes up may have.
+func tablesNow(t *testing.T) (tables []string) {
+	t.Helper()
+	for _, table := range []string{inetTable, netdevTable} {
+		out, err := exec.Command("nft", append([]string{"list", "table"}, strings.Fields(table)...)...).CombinedOutput()
+		if err != nil {
+			out = []byte("none")
+		}
+		text := regexp.MustCompile(`(counter drop_\w+ \{\s+packets) \d+ bytes \d+`).ReplaceAllString(string(out), "$1")
+		lines := strings.Split(text, "\n")
+		slices.Sort(lines) // objects are listed by age
+		tables = append(tables, strings.Join(lines, "\n"))
+	}
+	return tables
+}
+
+// classesNow are the classes and queues on both devices.
+func classesNow(t *testing.T) (views []string) {
+	t.Helper()
+	for _, what := range []string{"class", "qdisc"} {
+		for _, device := range []string{rigInterface, rigInterface + "-up"} {
+			lines := strings.Split(output(t, "tc", what, "show", "dev", device), "\n")
+			slices.Sort(lines)
+			views = append(views, strings.Join(lines, "\n"))
+		}
+	}
+	return views
+}
+
+// requireSameLines asserts that views are the same, and says only how they differ.
+func requireSameLines(t *testing.T, want, got []string) {
+	t.Helper()
+	a, b := strings.Split(strings.Join(want, "\n"), "\n"), strings.Split(strings.Join(got, "\n"), "\n")
+	missing := slices.DeleteFunc(slices.Clone(a), func(line string) bool { return slices.Contains(b, line) })
+	extra := slices.DeleteFunc(slices.Clone(b), func(line string) bool { return slices.Contains(a, line) })
+	require.Equal(t, missing, extra)
+	require.Len(t, b, len(a))
+}
+
+func linksNow(t *testing.T) (views []string) {
+	t.Helper()
+	for _, device := range []string{rigInterface, rigInterface + "-up"} {
+		views = append(views, output(t, "ip", "address", "show", "dev", device), output(t, "ip", "route", "show", "dev", device),
+			output(t, "ip", "-6", "route", "show", "dev", device))
+	}
+	return views
+}
+
+// requireWritesNothing asserts that a Sync finds all as it should be, and that nobody sees a change: not the dataplane's own
+// counts of requests, not the generation of nftables, and not one who listens to all of rtnetlink.
+func requireWritesNothing(t *testing.T, n *neighbour) {
+	t.Helper()
+	ear, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
+	require.NoError(t, err)
+	defer ear.Close()
+	for group := uint32(1); group <= unix.RTNLGRP_STATS; group++ {
+		if err := ear.JoinGroup(group); err != nil {
+			require.ErrorIs(t, err, os.ErrNotExist, "join group %d", group)
+		}
+	}
+	written, generation := n.dp.Written(), tablesGeneration(t)
+	repairs, err := n.dp.Sync(t.Context(), n.state)
+	require.NoError(t, err)
+	require.Empty(t, repairs)
+	require.Equal(t, written, n.dp.Written())
+	require.Equal(t, generation, tablesGeneration(t), "Sync changed a table")
+	run(t, "ip address add 127.9.9.9/32 dev lo") // is heard after what Sync may have done
+	defer run(t, "ip address delete 127.9.9.9/32 dev lo")
+	heard, err := ear.Receive()
+	require.NoError(t, err)
+	require.Equal(t, netlink.HeaderType(unix.RTM_NEWADDR), heard[0].Header.Type, "Sync caused %+v", heard[0])
+	require.Equal(t, uint32(1), binary.NativeEndian.Uint32(heard[0].Data[4:]), "Sync caused %+v", heard[0])
+}

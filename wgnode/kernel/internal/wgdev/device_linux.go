@@ -1,0 +1,84 @@
+package wgdev
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/wgnode/kernel/internal/link"
+)
+
+// Config is what stays fixed while a device is open.
+type Config struct {
+	// Name is that of the interface, 1 to 15 bytes.
+	Name string
+	// PrivateKey is the node's WireGuard private key.
+	PrivateKey wgtypes.Key
+	// ListenPort is the UDP port; 0 keeps the port of an adopted device, and lets the system choose for a new one.
+	ListenPort uint16
+	// FirewallMark is the mark of WireGuard's own packets; 0 for none.
+	FirewallMark uint32
+	// MTU is the largest inner packet in bytes, 1280 to 9000.
+	MTU int
+	// Logger takes what wireguard-go has to say; nil discards it.
+	Logger *slog.Logger
+}
+
+// Peer is what a device is told of a peer.
+type Peer struct {
+	PublicKey wgtypes.Key
+	// PresharedKey is zero for none.
+	PresharedKey wgtypes.Key
+	// AllowedIPs are where the peer may send from, and what is sent to it.
+	AllowedIPs []netip.Prefix
+	// Keepalive is the interval of persistent keepalives, whole seconds to 65,535; 0 sends none.
+	Keepalive time.Duration
+}
+
+// PeerStatus is a peer as a device has it.
+type PeerStatus struct {
+	Peer
+	// LastHandshake is zero when there was none.
+	LastHandshake time.Time
+	// Endpoint is not valid when none is known.
+	Endpoint netip.AddrPort
+	// ReceivedBytes and SentBytes are outer bytes, WireGuard's own included, since the device knows the peer.
+	ReceivedBytes, SentBytes uint64
+}
+
+// Device is one WireGuard device. Open comes first, once; Close may come at any time, more than once, and ends what is under
+// way. Peers and Set may be called by several goroutines.
+type Device interface {
+	Lifecycle
+	// Peers reads all peers, in no order.
+	Peers(ctx context.Context) ([]PeerStatus, error)
+	// Set removes peers, then adds peers or replaces what the device was told of them; sessions of those that stay go on.
+	// Removing one that is not there is no error. A prefix that two peers have is the last one's. What is so already is
+	// written all the same. After an error some of it may have been done.
+	Set(ctx context.Context, remove []wgtypes.Key, set []Peer) error
+}
+
+// Lifecycle is how a device comes and goes.
+type Lifecycle interface {
+	// Open makes the interface, down and with no UDP socket, or adopts one of ours: then it stays up if it was up, and its
+	// peers and their sessions stay. MTU, key, port and mark are written only where they differ. A name that someone else has
+	// gives an error that matches [link.ErrTaken]. An Open that fails leaves nothing behind that it has made.
+	Open(ctx context.Context, cfg Config) (l link.Link, adopted bool, err error)
+	// Up opens the UDP socket, sets the interface up and returns the port. It changes nothing where both are so. A port that
+	// another program has gives an error that matches unix.EADDRINUSE; Up may be tried again.
+	Up(ctx context.Context) (port uint16, err error)
+	// Failed is closed when the device has ended by itself: its interface was deleted. The module's never is, see
+	// [link.Monitor] for that.
+	Failed() <-chan struct{}
+	// Close ends the device and removes the interface; with keep the module's stays as it is for the next Open to adopt.
+	// A TUN ends either way.
+	Close(keep bool) error
+}
+
+var (
+	_ Device = (*Module)(nil)
+	_ Device = (*TUN)(nil)
+)

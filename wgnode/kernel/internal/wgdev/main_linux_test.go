@@ -1,0 +1,10 @@
+package wgdev
+
+import (
+	"os"
+	"testing"
+
+	"github.com/waylume/waylume/internal/testutil/netns"
+)
+
+func TestMain(m *testing.M) { os.Exit(netns.Main(m, "-test.parallel=1")) }

@@ -1,0 +1,190 @@
+package wgdev
+
+import (
+	"log/slog"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/waylume/waylume/wgnode"
+	"github.com/waylume/waylume/wgnode/kernel/internal/link"
+)
+
+// attach makes a TUN by hand, as another program does.
+func attach(t *testing.T, name string) int {
+	t.Helper()
+	fd, err := unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	req, err := unix.NewIfreq(name)
+	require.NoError(t, err)
+	req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+	require.NoError(t, unix.IoctlIfreq(fd, unix.TUNSETIFF, req))
+	return fd
+}
+
+func TestTUNTaken(t *testing.T) {
+	c := dial(t)
+	cfg := config(t)
+	cannot := func(words ...string) {
+		t.Helper()
+		_, _, err := NewTUN(c).Open(t.Context(), cfg)
+		require.ErrorIs(t, err, link.ErrTaken)
+		for _, w := range append(words, "choose another interface name") {
+			require.ErrorContains(t, err, w)
+		}
+	}
+	// By another of ours, which goes on.
+	d := NewTUN(c)
+	start(t, d, cfg)
+	cannot("another process has wl0 open: end it")
+	_, err := d.Peers(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, d.Close(false))
+
+	// By another program's TUN, running or left behind.
+	fd := attach(t, testName)
+	cannot("not Waylume's")
+	require.NoError(t, unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1))
+	require.NoError(t, unix.Close(fd))
+	cannot("not Waylume's", "ip link delete wl0")
+	fd = attach(t, testName)
+	require.NoError(t, unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 0))
+	require.NoError(t, unix.Close(fd))
+
+	// By an interface of ours that is no TUN.
+	l, _, err := c.EnsureLink(testName, link.KindIFB)
+	require.NoError(t, err)
+	_, _, err = NewTUN(c).Open(t.Context(), cfg)
+	require.ErrorIs(t, err, link.ErrTaken)
+	require.NoError(t, c.Delete(l.Index))
+}
+
+// A TUN of ours that outlived its process is taken, brought down first, and goes with this one.
+func TestTUNLeftBehind(t *testing.T) {
+	c := dial(t)
+	fd := attach(t, testName)
+	require.NoError(t, unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1))
+	l, _, err := c.LinkByName(testName)
+	require.NoError(t, err)
+	_, err = c.Mark(l)
+	require.NoError(t, err)
+	require.NoError(t, c.EnsureUp(l.Index))
+	require.NoError(t, unix.Close(fd))
+
+	d := NewTUN(c)
+	got, adopted, err := d.Open(t.Context(), config(t))
+	require.NoError(t, err)
+	require.False(t, adopted)
+	require.Equal(t, l.Index, got.Index)
+	require.False(t, got.Up)
+	_, err = d.Up(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, d.Close(true))
+	_, ok, err := c.LinkByIndex(l.Index)
+	require.NoError(t, err)
+	require.False(t, ok)
+}
+
+// The interface goes behind the device's back.
+func TestTUNDeleted(t *testing.T) {
+	c := dial(t)
+	for _, up := range []bool{true, false} {
+		d := NewTUN(c)
+		l, _, err := d.Open(t.Context(), config(t))
+		require.NoError(t, err)
+		if up {
+			_, err = d.Up(t.Context())
+			require.NoError(t, err)
+		}
+		require.NoError(t, c.Delete(l.Index))
+		select {
+		case <-d.Failed():
+		case <-time.After(30 * time.Second):
+			t.Fatal("the device does not notice")
+		}
+		_, err = d.Peers(t.Context())
+		require.ErrorIs(t, err, link.ErrNoLink)
+		require.ErrorIs(t, d.Set(t.Context(), nil, nil), link.ErrNoLink)
+		require.NoError(t, d.Close(false))
+		require.True(t, portFree(testPort))
+	}
+}
+
+// An interface that someone sets down and up again costs nobody a session.
+func TestTUNDownAndUp(t *testing.T) {
+	c := dial(t)
+	cfg, gateway := config(t), netip.MustParseAddr("10.8.0.1")
+	d := NewTUN(c)
+	l := start(t, d, cfg)
+	require.NoError(t, c.EnsureAddresses(l.Index, prefixes("10.8.0.1/24")))
+	peer := newClient(t, cfg.PrivateKey.PublicKey(), key(t), netip.MustParseAddr("10.8.0.2"), gateway)
+	psk := get(t, peer.dev)[cfg.PrivateKey.PublicKey()].PresharedKey
+	require.NoError(t, d.Set(t.Context(), nil, []Peer{peer.peer(psk)}))
+	require.NoError(t, peer.talk(gateway))
+	before := get(t, d)[peer.key.PublicKey()].LastHandshake
+	require.NoError(t, c.EnsureDown(l.Index))
+	time.Sleep(1100 * time.Millisecond) // the native TUN looks once a second
+	require.False(t, portFree(testPort))
+	require.NoError(t, c.EnsureUp(l.Index))
+	require.NoError(t, peer.talk(gateway))
+	require.Equal(t, before, get(t, d)[peer.key.PublicKey()].LastHandshake)
+}
+
+func TestSupported(t *testing.T) {
+	c := dial(t)
+	require.NoError(t, SupportedTUN(c))
+	for _, err := range []error{unix.ENOENT, unix.ENODEV, unix.ENXIO} {
+		err = openError(err)
+		require.ErrorIs(t, err, wgnode.ErrNotSupported)
+		require.ErrorContains(t, err, "modprobe tun")
+	}
+	for _, err := range []error{unix.EACCES, unix.EPERM} {
+		err = openError(err)
+		require.NotErrorIs(t, err, wgnode.ErrNotSupported)
+		require.ErrorIs(t, err, os.ErrPermission)
+		require.ErrorContains(t, err, "CAP_NET_ADMIN")
+	}
+	require.NotErrorIs(t, openError(unix.EMFILE), wgnode.ErrNotSupported)
+}
+
+func TestDeviceLogger(t *testing.T) {
+	dial(t)
+	var text strings.Builder
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo} {
+		text.Reset()
+		log := deviceLogger(slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: level})))
+		log.Verbosef("word %d", 1)
+		log.Errorf("trouble %d", 2)
+		require.Equal(t, level == slog.LevelDebug, strings.Contains(text.String(), "word 1"))
+		require.Contains(t, text.String(), "trouble 2")
+	}
+	deviceLogger(nil).Errorf("nobody hears")
+}
+
+func TestParseReport(t *testing.T) {
+	dial(t)
+	k := strings.Repeat("ab", 32)
+	got, err := parseReport(strings.NewReader("private_key=" + k + "\nlisten_port=51820\nfwmark=3\npublic_key=" + k +
+		"\npreshared_key=" + k + "\nprotocol_version=1\nendpoint=[::ffff:192.0.2.1]:7\nlast_handshake_time_sec=5\nlast_handshake_time_nsec=6\n" +
+		"tx_bytes=8\nrx_bytes=9\npersistent_keepalive_interval=25\nallowed_ip=10.0.0.2/32\nallowed_ip=fd00::/8\n\n"))
+	require.NoError(t, err)
+	want := PeerStatus{
+		Peer:          Peer{AllowedIPs: prefixes("10.0.0.2/32", "fd00::/8"), Keepalive: 25 * time.Second},
+		LastHandshake: time.Unix(5, 6), Endpoint: netip.MustParseAddrPort("192.0.2.1:7"), SentBytes: 8, ReceivedBytes: 9,
+	}
+	want.PublicKey, _ = parseKey(k)
+	want.PresharedKey = want.PublicKey
+	require.Equal(t, report{listenPort: 51820, peers: []PeerStatus{want}}, got)
+	for _, bad := range []string{
+		"listen_port=70000", "public_key=abcd", "public_key=" + k + "\nallowed_ip=x", "public_key=" + k + "\nendpoint=x",
+		"public_key=" + k + "\npreshared_key=zz", "public_key=" + k + "\nrx_bytes=-1",
+	} {
+		_, err := parseReport(strings.NewReader(bad + "\n"))
+		require.Error(t, err, bad)
+	}
+}

@@ -1,0 +1,72 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/waylume/waylume/wgnode"
+	"github.com/waylume/waylume/wgnode/kernel/internal/link"
+	"github.com/waylume/waylume/wgnode/kernel/internal/nft"
+	"github.com/waylume/waylume/wgnode/kernel/internal/wgdev"
+)
+
+// Supported returns nil when this process may run a dataplane here, as far as that can be told without changing anything: the
+// privilege, somebody who speaks WireGuard, and nftables. What a queue needs is not asked for, as that takes making one.
+//
+// An error says what to do. It matches os.ErrPermission when the process lacks the privilege, and wgnode.ErrNotSupported when
+// the kernel lacks a part; any other says nothing for sure.
+func Supported(ctx context.Context) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	links, err := link.Dial()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, links.Close()) }()
+	if err := links.Privileged(); err != nil {
+		return err
+	}
+	if err := anyDriver(wgdev.SupportedModule(links), wgdev.SupportedTUN(links)); err != nil {
+		return err
+	}
+	return supportedTables()
+}
+
+// anyDriver is nil when one of the two drivers can be had.
+func anyDriver(module, tun error) error {
+	if module == nil || tun == nil {
+		return nil
+	}
+	return errors.Join(module, tun)
+}
+
+// supportedTables asks nftables for what is there.
+func supportedTables() (err error) {
+	tables, err := nft.Dial()
+	if err != nil {
+		return explainTables(err)
+	}
+	defer func() { err = errors.Join(err, tables.Close()) }()
+	_, err = tables.Tables(nft.Inet)
+	return explainTables(err)
+}
+
+// explainTables says what it means that nftables does not answer: EPROTONOSUPPORT is a kernel without CONFIG_NETFILTER_NETLINK,
+// EINVAL one without CONFIG_NF_TABLES (net/netfilter/nfnetlink.c, nfnetlink_rcv_msg).
+func explainTables(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("%w: nftables is required: a kernel with CONFIG_NF_TABLES; load it with: modprobe nf_tables (%w)",
+			wgnode.ErrNotSupported, err)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("ask nftables for its tables: %w: run as root or with CAP_NET_ADMIN", err)
+	}
+	return fmt.Errorf("ask nftables for its tables: %w", err)
+}

@@ -1,0 +1,95 @@
+package kernel
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/waylume/waylume/wgnode/kernel/internal/nft"
+	"github.com/waylume/waylume/wgnode/kernel/internal/rules"
+	"github.com/waylume/waylume/wgnode/kernel/internal/sysctl"
+)
+
+// What a sysctl was before is kept in the kernel itself, as the name of an object in our table: it is there as long as the
+// setting is, whatever becomes of the process, and a reboot ends both.
+const savedPrefix = "sysctl:"
+
+func savedObjects(saved []sysctl.Saved) map[string]nft.Object {
+	objects := make(map[string]nft.Object, len(saved))
+	for _, s := range saved {
+		objects[savedPrefix+s.Name+":"+s.Before+":"+s.Value] = nft.Object{}
+	}
+	return objects
+}
+
+func savedFrom(objects map[string]nft.Object) (saved []sysctl.Saved) {
+	for name := range objects {
+		rest, ok := strings.CutPrefix(name, savedPrefix)
+		if parts := strings.Split(rest, ":"); ok && len(parts) == 3 {
+			saved = append(saved, sysctl.Saved{Setting: sysctl.Setting{Name: parts[0], Value: parts[2]}, Before: parts[1]})
+		}
+	}
+	return saved
+}
+
+// bringSysctls lets the host forward packets, and takes over what an earlier process, or another node, has noted.
+func (dp *Dataplane) bringSysctls(actual *nft.Actual) error {
+	if actual != nil {
+		dp.noteSysctls(savedFrom(actual.Objects))
+	}
+	var v4, v6 bool
+	for _, p := range dp.fixed.Pool {
+		v4, v6 = v4 || p.Addr().Is4(), v6 || p.Addr().Is6()
+	}
+	files := sysctl.New("")
+	settings, err := files.Forwarding(v4, v6, dp.cfg.Interface, dp.ifbName())
+	if err != nil {
+		return err
+	}
+	if dp.chosen == DriverModule {
+		// The module turns this off for the whole host when its interface comes up (wg_open in drivers/net/wireguard/device.c);
+		// done here, it is noted and can be put back.
+		settings = append(settings, sysctl.Setting{Name: "net.ipv4.conf.all.send_redirects", Value: "0"})
+	}
+	saved, err := files.Set(settings)
+	dp.noteSysctls(saved)
+	return err
+}
+
+// noteSysctls remembers what was before; what was noted first stays.
+func (dp *Dataplane) noteSysctls(saved []sysctl.Saved) {
+	for _, s := range saved {
+		if !slices.ContainsFunc(dp.sysctls, func(o sysctl.Saved) bool { return o.Name == s.Name }) {
+			dp.sysctls = append(dp.sysctls, s)
+		}
+	}
+	slices.SortFunc(dp.sysctls, func(a, b sysctl.Saved) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// restoreSysctls puts back what was before; while another node needs it, that node gets the note.
+func (dp *Dataplane) restoreSysctls() error {
+	own, _ := rules.Tables(dp.cfg.Interface)
+	// A node that ended may have left its notes here a moment ago.
+	if objects, err := dp.nft.Objects(own); err != nil {
+		return err
+	} else if dp.policy != nil {
+		dp.noteSysctls(savedFrom(objects))
+	}
+	if len(dp.sysctls) == 0 {
+		return nil
+	}
+	tables, err := dp.nft.Tables(nft.Inet)
+	if err != nil {
+		return err
+	}
+	for _, t := range tables {
+		if t != own && strings.HasPrefix(t.Name, rules.Prefix) {
+			b := &nft.Batch{}
+			for name, o := range savedObjects(dp.sysctls) {
+				b.SetObject(t, name, o)
+			}
+			return dp.nft.Commit(b)
+		}
+	}
+	return errors.Join(sysctl.New("").Restore(dp.sysctls))
+}

@@ -1,0 +1,29 @@
+//go:build linux
+
+package kernel_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/waylume/waylume/internal/testutil/vm"
+)
+
+// TestVM runs the tests of this package that need the kernel's WireGuard module in a virtual machine that has it, and
+// fq_codel, whatever this machine's kernel has.
+func TestVM(t *testing.T) {
+	vm.Require(t)
+	if testing.Short() {
+		t.Skip("a virtual machine takes minutes")
+	}
+	vm.TestPackage(t, vm.Config{
+		Modules: []string{
+			"wireguard", "tun", "veth", "ifb", "dummy", "nf_conntrack", "nf_conntrack_netlink", "nf_tables",
+			"nft_ct", "nft_quota", "nft_limit", "nft_log", "nft_hash", "nft_fib_inet", "nft_reject_inet", "nft_fwd_netdev", "nft_dup_netdev",
+			"nft_nat", "nft_masq", "nft_redir", "nft_chain_nat", "nft_objref", "nft_compat",
+			"sch_htb", "sch_fq_codel", "sch_ingress", "sch_tbf", "act_mirred",
+		},
+		Programs: []string{"ip", "tc", "nft"},
+		Time:     10 * time.Minute,
+	}, "-test.v", "-test.timeout=9m", "-test.run=^TestConformance$/^module$")
+}

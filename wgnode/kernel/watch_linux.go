@@ -1,0 +1,281 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/waylume/waylume/wgnode"
+	"github.com/waylume/waylume/wgnode/kernel/internal/link"
+	"github.com/waylume/waylume/wgnode/kernel/internal/nft"
+	"github.com/waylume/waylume/wgnode/kernel/internal/rules"
+)
+
+// poll is how often quotas are looked at without an event, in case one was lost, and what is ours is checked.
+const poll = 2 * time.Second
+
+// watchers listen for what the kernel and others do.
+type watchers struct {
+	tables *nft.Monitor
+	links  *link.Monitor
+	stop   context.CancelFunc
+	done   chan struct{}
+}
+
+// events are what watchers heard, for the one goroutine that acts on it.
+type events struct {
+	quotas    chan string
+	look      chan struct{} // at all quotas
+	disturbed chan struct{} // perhaps
+	touched   chan struct{} // certainly
+}
+
+// watch begins to listen.
+func (dp *Dataplane) watch() (*watchers, error) {
+	e := events{quotas: make(chan string, 4096), look: make(chan struct{}, 1), disturbed: make(chan struct{}, 1), touched: make(chan struct{}, 1)}
+	nudge := func(c chan struct{}) {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+	inet, netdev := rules.Tables(dp.cfg.Interface)
+	tables, err := nft.NewMonitor(dp.nft.Port(), func(event nft.Event) {
+		switch {
+		case event.Lost:
+			nudge(e.look)
+			nudge(e.touched)
+		case event.Table != inet && event.Table != netdev:
+			nudge(e.disturbed) // another firewall may be in the way now
+		case event.Port == 0 && event.Quota != "":
+			select {
+			case e.quotas <- event.Quota:
+			default:
+				nudge(e.look)
+			}
+		default:
+			nudge(e.touched)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	links, err := link.NewMonitor(func(c link.Changes) {
+		if c.Any(link.Qdiscs) {
+			nudge(e.touched)
+		} else if c.Any(link.Links | link.Addresses | link.Routes) {
+			nudge(e.disturbed)
+		}
+	})
+	if err != nil {
+		return nil, errors.Join(err, tables.Close())
+	}
+	links.Watch(dp.link.Index, dp.ifb.Index)
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &watchers{tables: tables, links: links, stop: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(w.done)
+		dp.attend(ctx, e)
+	}()
+	return w, nil
+}
+
+func (w *watchers) close() error {
+	w.stop()
+	<-w.done
+	return errors.Join(w.tables.Close(), w.links.Close())
+}
+
+// attend acts on events until ctx ends.
+func (dp *Dataplane) attend(ctx context.Context, e events) {
+	ticker := time.NewTicker(poll)
+	defer ticker.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return
+		case name := <-e.quotas:
+			err = dp.quotaUsedUp(ctx, name)
+		case <-e.look:
+			err = dp.lookAtQuotas(ctx)
+		case <-ticker.C:
+			err = dp.lookAtQuotas(ctx)
+		case <-e.disturbed:
+			err = dp.lookAround(ctx)
+		case <-e.touched:
+			dp.notifyDisturbed()
+		}
+		if err != nil && ctx.Err() == nil {
+			dp.fixed.Logger.Error("the kernel dataplane could not act on an event", "error", err)
+		}
+	}
+}
+
+// quotaUsedUp acts on one quota: what blocks, blocks both ways; a throttle holds; and the node hears of it.
+func (dp *Dataplane) quotaUsedUp(ctx context.Context, object string) error {
+	name, end, ok := subjectOf(object)
+	if !ok || end != endLimit && end != endWatch {
+		return nil
+	}
+	if err := dp.enterQuietly(ctx); err != nil {
+		return err
+	}
+	defer dp.leave()
+	who, ok := dp.records.subjects[name]
+	if !ok || dp.life != isRunning {
+		return nil
+	}
+	return dp.reach(ctx, who, object)
+}
+
+// enterQuietly waits for the turn, whatever the state.
+func (dp *Dataplane) enterQuietly(ctx context.Context) error {
+	select {
+	case dp.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// lookAtQuotas finds quotas that are used up and of which no event came.
+func (dp *Dataplane) lookAtQuotas(ctx context.Context) error {
+	if err := dp.enterQuietly(ctx); err != nil {
+		return err
+	}
+	defer dp.leave()
+	if dp.life != isRunning {
+		return nil
+	}
+	if err := dp.forgetFlows(slices.Collect(maps.Keys(dp.vacated))); err != nil {
+		return err
+	}
+	if !dp.hasQuotas() {
+		return nil
+	}
+	inet, _ := rules.Tables(dp.cfg.Interface)
+	objects, err := dp.nft.Objects(inet)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for object, o := range objects {
+		name, _, ok := subjectOf(object)
+		if !ok || !o.Quota || o.Used < o.Bytes {
+			continue
+		}
+		if who, ok := dp.records.subjects[name]; ok {
+			errs = append(errs, dp.reach(ctx, who, object))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (dp *Dataplane) hasQuotas() bool {
+	for _, p := range dp.records.peers {
+		if p.meter.limit.name != "" || p.meter.watch.name != "" {
+			return true
+		}
+	}
+	for _, a := range dp.records.accounts {
+		if a.meter.limit.name != "" || a.meter.watch.name != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// reach acts on a quota that is used up. One that is no longer the subject's means nothing.
+func (dp *Dataplane) reach(ctx context.Context, who subject, object string) error {
+	s := newStep(dp)
+	var err error
+	if who.account != "" {
+		err = s.reachAccount(ctx, who, object)
+	} else {
+		err = s.reachPeer(ctx, who, object)
+	}
+	if err == nil && len(s.notes) > 0 {
+		forward, _ := s.batches()
+		err = dp.nft.Commit(forward)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("quota %s is used up: %w", object, err), s.classes.rollback(context.WithoutCancel(ctx)))
+	}
+	if len(s.notes) == 0 {
+		return nil
+	}
+	s.record()
+	dp.notify(s.notes)
+	return s.classes.settle()
+}
+
+func (s *step) reachPeer(ctx context.Context, who subject, object string) error {
+	old := s.dp.records.peers[who.key]
+	next := *old
+	reached, err := s.reached(&next.meter, object)
+	if err != nil || !reached {
+		return err
+	}
+	s.peers[who.key] = &next
+	s.notes = append(s.notes, who)
+	return s.classes.leaf(ctx, old, &next)
+}
+
+func (s *step) reachAccount(ctx context.Context, who subject, object string) error {
+	old := s.dp.records.accounts[who.account]
+	next := *old
+	reached, err := s.reached(&next.meter, object)
+	if err != nil || !reached {
+		return err
+	}
+	s.accounts[who.account] = &next
+	s.notes = append(s.notes, who)
+	for key := range s.dp.records.members[who.account] {
+		p := *s.dp.records.peers[key]
+		s.peers[key] = &p
+	}
+	return s.classes.group(ctx, old, &next)
+}
+
+// reached makes a meter one whose quota was used up. It reports false if the quota says nothing about it.
+func (s *step) reached(m *meter, object string) (bool, error) {
+	now, err := s.dp.counters(m.name)
+	if err != nil {
+		return false, err
+	}
+	return m.usedUpQuota(object, now), nil
+}
+
+// notify tells the node, from a goroutine of its own: a lock may be held.
+func (dp *Dataplane) notify(who []subject) {
+	for _, s := range slices.Clone(who) {
+		event := wgnode.DataplaneEvent{Kind: wgnode.BudgetReached, Peer: s.key, Account: s.account}
+		dp.tasks.Go(func() { dp.fixed.Notify(event) })
+	}
+}
+
+// lookAround checks whether what is ours is as it was left, and tells the node if it is not.
+func (dp *Dataplane) lookAround(ctx context.Context) error {
+	if err := dp.enterQuietly(ctx); err != nil {
+		return err
+	}
+	intact, err := dp.intact()
+	running := dp.life == isRunning
+	if running {
+		dp.watchers.links.Watch(dp.link.Index, dp.ifb.Index) // they may have been made anew
+	}
+	dp.leave()
+	if err != nil || intact || !running {
+		return err
+	}
+	dp.notifyDisturbed()
+	return nil
+}
+
+func (dp *Dataplane) notifyDisturbed() {
+	dp.tasks.Go(func() { dp.fixed.Notify(wgnode.DataplaneEvent{Kind: wgnode.DataplaneDisturbed}) })
+}

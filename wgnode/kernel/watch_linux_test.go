@@ -1,0 +1,288 @@
+//go:build linux
+
+package kernel_test
+
+import (
+	"encoding/binary"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/quota"
+	"github.com/waylume/waylume/shaping"
+	"github.com/waylume/waylume/wgnode"
+	"github.com/waylume/waylume/wgnode/kernel"
+)
+
+const (
+	// recovery bounds the wait for what must be mended.
+	recovery = 20 * time.Second
+	// slow is the watched peer's limit, each way, and slack what may pass at once.
+	slow  = shaping.Rate(1_000_000)
+	slack = 32_000
+	// capped is what the watched peer may move: more than all disturbances together, and few seconds' download.
+	capped = 40 << 20
+)
+
+// servers4 and servers6 are hosts on the internet.
+var (
+	server4 = netip.MustParseAddrPort("192.0.2.10:7")
+	server6 = netip.MustParseAddrPort("[2001:db8::10]:7")
+)
+
+// TestWatch has a stranger take away one thing after another of a node's, which nobody tells the node; and each time all is
+// as it was, limits and caps included.
+func TestWatch(t *testing.T) {
+	r := newRig(t, kernel.DriverTUN)
+	t.Cleanup(func() { require.NoError(t, r.Close()) })
+	dp, err := kernel.New(r.cfg)
+	require.NoError(t, err)
+	node, err := wgnode.New(wgnode.Config{
+		Endpoint: "127.0.0.1", ListenPort: freePort(t), Dataplane: dp, SyncPeriod: time.Hour, // what is mended is mended because of an event
+		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
+	})
+	require.NoError(t, err)
+	require.NoError(t, node.Start(t.Context()))
+	t.Cleanup(func() { require.NoError(t, node.Close()) })
+	added, err := node.AddPeer(t.Context(), wgnode.PeerSpec{
+		SpeedLimit: shaping.Limit{Download: slow, Upload: slow}, DataCap: quota.Cap{Bytes: capped, Thresholds: []int{}},
+	})
+	require.NoError(t, err)
+	cfg, err := node.ClientConfig(added.PublicKey, added.PrivateKey)
+	require.NoError(t, err)
+
+	w := &watched{t: t, dp: dp, server: r.serve(t, server4, server6), peer: added.Peer}
+	w.connect = func() { w.phone = newPhone(t, r, cfg) }
+	w.connect()
+	require.True(t, w.comes(w.answers))
+	w.requireLimited(t)
+	intact := w.looks()
+	inet, netdev := "inet waylume_"+rigInterface, "netdev waylume_"+rigInterface
+	addr4, prefix4 := added.Addrs[0].String(), "10.0.0.0/8"
+	for _, d := range []disturbance{
+		{name: "interface deleted", commands: []string{"ip link delete wl0"}, endsSessions: true},
+		{name: "IFB deleted", commands: []string{"ip link delete wl0-up"}},
+		{name: "both deleted", commands: []string{"ip link delete wl0-up", "ip link delete wl0"}, endsSessions: true},
+		{name: "interface down", commands: []string{"ip link set wl0 down"}},
+		{name: "IFB down", commands: []string{"ip link set wl0-up down"}},
+		{name: "IPv4 address removed", commands: []string{"ip address delete 10.0.0.1/8 dev wl0"}},
+		{name: "IPv6 address removed", commands: []string{"ip -6 address delete fd77:6179:6c75:6d65::1/64 dev wl0"}},
+		{name: "IPv4 route removed", commands: []string{"ip route delete " + prefix4 + " dev wl0"}},
+		{name: "IPv6 route removed", commands: []string{"ip -6 route delete fd77:6179:6c75:6d65::/64 dev wl0"}},
+		{name: "download queue removed", commands: []string{"tc qdisc delete dev wl0 root"}},
+		{name: "upload queue removed", commands: []string{"tc qdisc delete dev wl0-up root"}},
+		{name: "another download queue", commands: []string{"tc qdisc replace dev wl0 root pfifo"}},
+		{name: "inet table flushed", commands: []string{"nft flush table " + inet}},
+		{name: "netdev table flushed", commands: []string{"nft flush table " + netdev}},
+		{name: "inet table deleted", commands: []string{"nft delete table " + inet}},
+		{name: "netdev table deleted", commands: []string{"nft delete table " + netdev}},
+		{name: "ruleset flushed", commands: []string{"nft flush ruleset"}},
+		{name: "peer's element deleted", commands: []string{"nft delete element " + inet + " peers4 { " + addr4 + " }"}},
+		{name: "upload class deleted", commands: []string{"nft delete element " + netdev + " classes4 { " + addr4 + " }"}},
+		{name: "rules of a chain deleted", commands: []string{"nft flush chain " + inet + " meter_up4"}},
+		{name: "one rule deleted", prepare: func() []string {
+			return []string{"nft delete rule " + inet + " forward handle " + handles(t, inet, "forward")[0]}
+		}},
+	} {
+		t.Run(d.name, func(t *testing.T) { w.disturb(t, d, intact) })
+	}
+	t.Run("the cap holds", w.useUp)
+}
+
+// disturbance is what a stranger does.
+type disturbance struct {
+	name         string
+	commands     []string
+	prepare      func() []string // in place of commands
+	endsSessions bool            // wireguard-go's end with its TUN
+}
+
+// handles are those of a chain's rules.
+func handles(tb testing.TB, table, chain string) (list []string) {
+	tb.Helper()
+	out := output(tb, append([]string{"nft", "-a", "-s", "list", "chain"}, append(strings.Fields(table), chain)...)...)
+	for _, m := range regexp.MustCompile(`(?m)^\t\t[^t].*# handle (\d+)$`).FindAllStringSubmatch(out, -1) {
+		list = append(list, m[1])
+	}
+	require.NotEmpty(tb, list, out)
+	return list
+}
+
+// A port that the system chose is what clients know: an interface that comes back has it again.
+func TestPortStays(t *testing.T) {
+	r := newRig(t, kernel.DriverTUN)
+	t.Cleanup(func() { require.NoError(t, r.Close()) })
+	dp, err := kernel.New(r.cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, dp.Close()) })
+	cfg := settings(t, 10)
+	cfg.ListenPort = 0
+	info, err := dp.Start(t.Context(), cfg, wgnode.State{})
+	require.NoError(t, err)
+	output(t, "ip", "link", "delete", rigInterface)
+	_, err = dp.Sync(t.Context(), wgnode.State{})
+	require.NoError(t, err)
+	_, err = net.ListenUDP("udp", &net.UDPAddr{Port: int(info.ListenPort)})
+	require.Error(t, err, "the interface listens at another port than %d", info.ListenPort)
+}
+
+// watched is a node with one peer that is looked at.
+type watched struct {
+	t       *testing.T
+	dp      *kernel.Dataplane
+	server  *server
+	peer    wgnode.Peer
+	phone   *phone
+	connect func()
+}
+
+func (w *watched) answers() bool { return w.phone.reaches(server4) && w.phone.reaches(server6) }
+
+// comes waits for what must come.
+func (*watched) comes(condition func() bool) bool {
+	for began := time.Now(); time.Since(began) < recovery; time.Sleep(time.Millisecond) {
+		if condition() {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *watched) stats(tb testing.TB) wgnode.PeerStats {
+	tb.Helper()
+	stats, err := w.dp.Stats(tb.Context(), wgnode.StatsQuery{All: true})
+	require.NoError(tb, err)
+	require.Len(tb, stats.Peers, 1)
+	return stats.Peers[0]
+}
+
+func (w *watched) disturb(t *testing.T, d disturbance, intact host) {
+	before := w.stats(t).Counters
+	commands := d.commands
+	if d.prepare != nil {
+		commands = d.prepare()
+	}
+	for _, command := range commands {
+		output(t, strings.Fields(command)...)
+	}
+	began := time.Now()
+	for now := w.looks(); !maps.Equal(intact, now); now = w.looks() {
+		if time.Since(began) > recovery {
+			require.Equal(t, intact, now, "it is not as it was")
+		}
+	}
+	mended := time.Since(began)
+	if d.endsSessions {
+		w.phone.close()
+		w.connect()
+	}
+	require.True(t, w.comes(w.answers), "nothing comes through")
+	t.Logf("as it was after %v, traffic after %v", mended.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+	after := w.stats(t).Counters
+	require.Greater(t, after.Download, before.Download, "the counter went back")
+	require.Greater(t, after.Upload, before.Upload, "the counter went back")
+	w.requireLimited(t)
+}
+
+// looks is how what is the dataplane's looks, but for numbers that need not be the same after a repair: indexes and what is
+// made from them, addresses of Ethernet, who made a route, generations of quotas, and minor numbers of classes.
+func (w *watched) looks() host {
+	h := make(host)
+	for _, view := range []string{
+		"ip -o address show dev wl0", "ip -4 route show dev wl0", "ip -6 route show dev wl0", "ip -o link show dev wl0",
+		"ip -o link show dev wl0-up", "tc qdisc show dev wl0 root", "tc qdisc show dev wl0-up root",
+		"nft -s list table inet waylume_wl0", "nft -s list table netdev waylume_wl0",
+	} {
+		command := strings.Fields(view)
+		out, _ := exec.Command(command[0], command[1:]...).CombinedOutput() // what is not there is seen, too
+		text := regexp.MustCompile(`(?m)^\d+: |_[lw]\d+\b|link/ether \S+|#[0-9a-f]{16}\b| proto \S+( scope link| metric \d+)?( src \S+)?`).ReplaceAllString(string(out), "#")
+		text = regexp.MustCompile(`: 1:[0-9a-f]+`).ReplaceAllString(text, ": class")
+		lines := strings.Split(text, "\n")
+		if command[0] == "tc" {
+			lines = slices.DeleteFunc(lines, func(line string) bool { return !strings.Contains(line, " root ") })
+		}
+		slices.Sort(lines)
+		h[view] = strings.Join(lines, "\n")
+	}
+	return h
+}
+
+// requireLimited has more sent at once than the limit lets through for long.
+func (w *watched) requireLimited(t *testing.T) {
+	t.Helper()
+	for way, flow := range map[string]struct {
+		begin func()
+		moved *atomic.Uint64
+	}{
+		"upload":   {w.phone.flood, &w.server.received},
+		"download": {func() { w.phone.say(floodRequest) }, &w.phone.received},
+	} {
+		base, began := flow.moved.Load(), time.Now()
+		flow.begin()
+		time.Sleep(300 * time.Millisecond)
+		moved, took := flow.moved.Load()-base, time.Since(began)
+		require.NotZero(t, moved, way)
+		require.LessOrEqual(t, float64(moved), slack+1.1*float64(slow)/8*took.Seconds(), "%s is not limited: in %v", way, took)
+	}
+}
+
+// useUp downloads until nothing comes any more.
+func (w *watched) useUp(t *testing.T) {
+	began := time.Now()
+	for !w.stats(t).Depleted && time.Since(began) < 3*recovery {
+		w.phone.say(floodRequest)
+		time.Sleep(10 * time.Millisecond)
+	}
+	time.Sleep(time.Second) // for what waits in queues
+	require.False(t, w.answers(), "the cap is used up, and traffic goes on")
+	stats := w.stats(t)
+	t.Logf("%d of %d bytes", stats.Counters.Download+stats.Counters.Upload, capped)
+	require.True(t, stats.Depleted)
+	require.LessOrEqual(t, stats.Counters.Download+stats.Counters.Upload, uint64(capped))
+}
+
+// tablesGeneration is the number of the last transaction of nftables (NFT_MSG_GETGEN).
+func tablesGeneration(t *testing.T) uint32 {
+	t.Helper()
+	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	require.NoError(t, err)
+	defer c.Close()
+	answers, err := c.Execute(netlink.Message{
+		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN, Flags: netlink.Request}, Data: make([]byte, 4),
+	})
+	require.NoError(t, err)
+	require.NotEmpty(t, answers)
+	attrs, err := netlink.UnmarshalAttributes(answers[0].Data[4:])
+	require.NoError(t, err)
+	require.Equal(t, uint16(unix.NFTA_GEN_ID), attrs[0].Type)
+	return binary.BigEndian.Uint32(attrs[0].Data)
+}
+
+// settings are those of a dataplane whose pool begins with a number, in both families.
+func settings(tb testing.TB, number byte) wgnode.DataplaneConfig {
+	tb.Helper()
+	key, err := wgtypes.GeneratePrivateKey()
+	require.NoError(tb, err)
+	addrs := []netip.Prefix{
+		netip.PrefixFrom(netip.AddrFrom4([4]byte{number, 0, 0, 1}), 16),
+		netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfd, number, 15: 1}), 64),
+	}
+	return wgnode.DataplaneConfig{
+		PrivateKey: key, ListenPort: freePort(tb), MTU: wgnode.DefaultMTU, Addresses: addrs,
+		Pool: []netip.Prefix{addrs[0].Masked(), addrs[1].Masked()}, Notify: func(wgnode.DataplaneEvent) {},
+		Logger: slog.New(slog.DiscardHandler),
+	}
+}
