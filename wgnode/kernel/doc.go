@@ -33,7 +33,7 @@
 //     that queue drops was counted.
 //   - The kernel carries segments of TCP that come together as one packet of up to 64 KiB (GSO, GRO). It is counted as it is,
 //     with one header where the wire has many: up to 5 % fewer bytes. A cap lets such a packet pass or drops it whole, so that
-//     TCP is cut off within 64 KiB before the cap; not a byte past it.
+//     TCP is cut off within 64 KiB before the cap, and not a byte past it as counted.
 //   - Flows are connection tracking's. Packets that belong to none (its state invalid) are dropped, fragments are put together
 //     first and counted whole, and rules of a policy judge every packet by how its flow began.
 //   - The host itself may begin flows to peers. Peers begin none to the host unless the policy says so.
