@@ -59,7 +59,7 @@ func TestLayoutIsWhatTheKernelHas(t *testing.T) {
 			require.NoError(t, err)
 			notes, err := nft.Diff(b, table, content, have)
 			require.NoError(t, err)
-			require.NotEmpty(t, notes)
+			require.Equal(t, have == nil || table.Family == nft.Inet, len(notes) > 0, "%v: %v", table, notes)
 		}
 		require.NoError(t, conn.Commit(b))
 		if out, err := exec.Command("nft", "list", "ruleset").CombinedOutput(); err == nil && testing.Verbose() {
