@@ -27,7 +27,7 @@ type Traits struct {
 	// [WatchedRig], and that everything goes on, is asserted all the same.
 	DropsUncounted bool
 	// Emulated: the machine is an emulated one, and much too slow. A limit that is not reached is then judged as under the
-	// race detector: it is the machine if the flow is hardly faster without the limit. Nor is a stall a failure when the
+	// race detector: it is the machine if the flow is hardly faster without the limit. It must reach nine tenths. Nor is a stall a failure when the
 	// machine kept the process waiting for more than a tenth of the time. Fewer changes are enough beside other traffic.
 	Emulated bool
 }
