@@ -27,15 +27,6 @@ type Batch struct {
 // Len is the number of messages.
 func (b *Batch) Len() int { return len(b.messages) }
 
-// Append adds the messages of another batch.
-func (b *Batch) Append(other *Batch) {
-	b.messages = append(b.messages, other.messages...)
-	b.what = append(b.what, other.what...)
-	if b.err == nil {
-		b.err = other.err
-	}
-}
-
 func (b *Batch) add(kind uint16, flags netlink.HeaderFlags, t Table, what string, data []byte) {
 	b.messages = append(b.messages, netlink.Message{
 		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind), Flags: netlink.Request | flags},

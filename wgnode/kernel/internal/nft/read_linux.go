@@ -3,7 +3,6 @@ package nft
 import (
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -321,6 +320,3 @@ func ParseObject(data []byte) (table, name string, o Object) {
 	})
 	return table, name, o
 }
-
-// Differs reports whether two sets of elements differ.
-func Differs(a, b map[Key]Value) bool { return !maps.Equal(a, b) }
