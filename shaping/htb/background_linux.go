@@ -34,14 +34,22 @@ func (t *Tree) run(ctx context.Context) {
 			if !more {
 				break
 			}
-			// The kernel holds its lock for all network configuration while it adds a class: leave others as much.
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(time.Since(began)):
+			case <-time.After(t.respite(time.Since(began))):
 			}
 		}
 	}
+}
+
+// respite is how long others have the kernel to themselves after a step, which held the kernel's lock for all network
+// configuration: as long as the step took, and once a claim need not wait for a leaf, nine times as long.
+func (t *Tree) respite(step time.Duration) time.Duration {
+	if t.Stats().Ready < t.config.Reserve {
+		return step
+	}
+	return 9 * step
 }
 
 // step brings some queues up to date, or else makes one leaf, and reports whether there may be more to do.

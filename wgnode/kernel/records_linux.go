@@ -217,11 +217,14 @@ func (c *classes) rollback(ctx context.Context) error {
 // want is all that the tables are to hold.
 func (dp *Dataplane) want(policy *rules.Policy, r *records) nft.Ruleset {
 	set := rules.Layout(dp.rulesConfig(policy))
+	for _, content := range set {
+		content.Room = len(r.peers)
+	}
 	inet, _ := rules.Tables(dp.cfg.Interface)
 	for _, p := range r.peers {
-		for place, value := range policy.Elements(dp.cfg.Interface, r.tablesPeer(p)) {
-			set[place.Table].Add(place.Set.Name, place.Key, value)
-		}
+		policy.Elements(dp.cfg.Interface, r.tablesPeer(p), func(at rules.Place, value nft.Value) {
+			set[at.Table].Add(at.Set.Name, at.Key, value)
+		})
 		p.meter.objects(set[inet].Objects)
 	}
 	for _, a := range r.accounts {

@@ -276,11 +276,11 @@ func (s *step) batches() (forward, back *nft.Batch) {
 	objectsBefore, objectsAfter := make(map[string]nft.Object), make(map[string]nft.Object)
 	for key, next := range s.peers {
 		if old := was.peers[key]; old != nil {
-			maps.Copy(before, s.dp.policy.Elements(s.dp.cfg.Interface, was.tablesPeer(old)))
+			s.dp.policy.Elements(s.dp.cfg.Interface, was.tablesPeer(old), func(at rules.Place, v nft.Value) { before[at] = v })
 			s.atLast(old.meter, next == nil).objects(objectsBefore)
 		}
 		if next != nil {
-			maps.Copy(after, s.dp.policy.Elements(s.dp.cfg.Interface, is.tablesPeer(next)))
+			s.dp.policy.Elements(s.dp.cfg.Interface, is.tablesPeer(next), func(at rules.Place, v nft.Value) { after[at] = v })
 			next.meter.objects(objectsAfter)
 		}
 	}

@@ -15,6 +15,9 @@ import (
 const (
 	sendBuffer    = 64 << 20
 	receiveBuffer = 16 << 20
+	// What one message of the kernel's has at most. Of a dump it gives as much at once as the reader has room for, and it
+	// searches for the place to go on from, each time.
+	messageBuffer = 64 << 10
 )
 
 // maxDumps is how often a dump is tried that somebody's change interrupts.
@@ -37,7 +40,7 @@ type Conn struct {
 
 // Dial opens a connection in the calling thread's network namespace. It needs CAP_NET_ADMIN.
 func Dial() (*Conn, error) {
-	socket, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	socket, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{MessageBufferSize: messageBuffer})
 	if err != nil {
 		return nil, fmt.Errorf("nft: open a netlink socket: %w", err)
 	}

@@ -133,14 +133,16 @@ func (d *differ) flush(have *Actual) {
 }
 
 func (d *differ) objects(want *Content, have *Actual) {
-	for _, name := range slices.Sorted(maps.Keys(want.Objects)) {
-		o := want.Objects[name]
-		actual, ok := have.Objects[name]
-		if ok && actual.same(o) {
-			continue
+	var differing []string
+	for name, o := range want.Objects {
+		if actual, ok := have.Objects[name]; !ok || !actual.same(o) {
+			differing = append(differing, name)
 		}
+	}
+	slices.Sort(differing)
+	for _, name := range differing {
 		d.note("object %s was missing or differed", name)
-		d.b.SetObject(d.t, name, o)
+		d.b.SetObject(d.t, name, want.Objects[name])
 	}
 }
 
@@ -229,10 +231,15 @@ func (d *differ) strays(want *Content, have *Actual) {
 			d.b.DeleteSet(d.t, name)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(have.Objects)) {
+	var objects []string
+	for name := range have.Objects {
 		if _, ok := want.Objects[name]; !ok {
-			d.note("object %s was not ours", name)
-			d.b.DeleteObject(d.t, name, have.Objects[name].Quota)
+			objects = append(objects, name)
 		}
+	}
+	slices.Sort(objects)
+	for _, name := range objects {
+		d.note("object %s was not ours", name)
+		d.b.DeleteObject(d.t, name, have.Objects[name].Quota)
 	}
 }

@@ -118,6 +118,8 @@ type Content struct {
 	Sets     []Set
 	Objects  map[string]Object
 	Elements map[string]map[Key]Value // by set
+	// Room is how many elements a set is likely to get: a hint.
+	Room int
 }
 
 // NewContent returns an empty table.
@@ -129,7 +131,7 @@ func NewContent() *Content {
 func (c *Content) Add(set string, key Key, value Value) {
 	elements := c.Elements[set]
 	if elements == nil {
-		elements = make(map[Key]Value)
+		elements = make(map[Key]Value, c.Room)
 		c.Elements[set] = elements
 	}
 	elements[key] = value

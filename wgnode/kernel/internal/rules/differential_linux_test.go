@@ -201,9 +201,9 @@ func TestKernelJudgesLikeTheFilter(t *testing.T) {
 		for _, s := range subjects {
 			count := rules.Objects{CountUp: s.ID + "_u", CountDown: s.ID + "_d"}
 			want[inet].Objects[count.CountUp], want[inet].Objects[count.CountDown] = nft.Object{}, nft.Object{}
-			for place, value := range compiled.Elements(tunnel, rules.Peer{Subject: s, Objects: count}) {
-				want[place.Table].Add(place.Set.Name, place.Key, value)
-			}
+			compiled.Elements(tunnel, rules.Peer{Subject: s, Objects: count}, func(at rules.Place, value nft.Value) {
+				want[at.Table].Add(at.Set.Name, at.Key, value)
+			})
 		}
 		b := &nft.Batch{}
 		for _, table := range []nft.Table{inet, netdev} {

@@ -65,9 +65,9 @@ type Place struct {
 	Key   nft.Key
 }
 
-// Elements are all that the tables hold of a peer.
-func (p *Policy) Elements(iface string, peer Peer) map[Place]nft.Value {
-	c := collector{elements: make(map[Place]nft.Value)}
+// Elements calls yield for all that the tables hold of a peer.
+func (p *Policy) Elements(iface string, peer Peer, yield func(Place, nft.Value)) {
+	c := collector{yield: yield}
 	c.inet, c.netdev = Tables(iface)
 	from, to := p.plan.Selects(peer.Subject)
 	for _, addr := range peer.Subject.Addrs {
@@ -93,7 +93,6 @@ func (p *Policy) Elements(iface string, peer Peer) map[Place]nft.Value {
 			}
 		}
 	}
-	return c.elements
 }
 
 // Blocked is the element that keeps an address from moving anything.
@@ -104,27 +103,28 @@ func Blocked(iface string, addr netip.Addr) Place {
 }
 
 type collector struct {
-	elements     map[Place]nft.Value
+	yield        func(Place, nft.Value)
 	inet, netdev nft.Table
 	key          nft.KeyType
 	addr         nft.Key
 }
 
 func (c *collector) put(t nft.Table, set string, kind nft.ValueType, v nft.Value) {
-	c.elements[Place{t, nft.Set{Name: set, Key: c.key, Value: kind}, c.addr}] = v
+	c.yield(Place{t, nft.Set{Name: set, Key: c.key, Value: kind}, c.addr}, v)
 }
 
 func (c *collector) objects(whose string, o Objects, n string) {
-	for name, object := range map[string]string{
-		mapLimit + upload: o.LimitUp, mapLimit + download: o.LimitDown, mapWatch + upload: o.WatchUp, mapWatch + download: o.WatchDown,
+	for _, at := range [...]struct {
+		set    string
+		kind   nft.ValueType
+		object string
+	}{
+		{mapLimit + upload, nft.QuotaValue, o.LimitUp}, {mapLimit + download, nft.QuotaValue, o.LimitDown},
+		{mapWatch + upload, nft.QuotaValue, o.WatchUp}, {mapWatch + download, nft.QuotaValue, o.WatchDown},
+		{mapCount + upload, nft.CounterValue, o.CountUp}, {mapCount + download, nft.CounterValue, o.CountDown},
 	} {
-		if object != "" {
-			c.put(c.inet, whose+name+n, nft.QuotaValue, nft.Value{Object: object})
-		}
-	}
-	for name, object := range map[string]string{mapCount + upload: o.CountUp, mapCount + download: o.CountDown} {
-		if object != "" {
-			c.put(c.inet, whose+name+n, nft.CounterValue, nft.Value{Object: object})
+		if at.object != "" {
+			c.put(c.inet, whose+at.set+n, at.kind, nft.Value{Object: at.object})
 		}
 	}
 }
