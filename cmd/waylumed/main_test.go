@@ -110,6 +110,9 @@ func TestUsageErrors(t *testing.T) {
 		"up --state x --dns a.b.cx":     "--dns",
 		"up --dataplane ebpf":           "give auto, kernel, userspace",
 		"up --interface 0 --uplink a/b": "2 things are wrong",
+		"up --nat full --source-addrs x --control-ports ssh --control-allow 1.2.3.4/8": "4 things are wrong",
+		"up --dataplane userspace --leave-firewalls --fwmark 0xca6c":                   "2 things are wrong",
+		"up --fwmark x": "Run 'waylumed up --help'",
 	} {
 		t.Run(line, func(t *testing.T) {
 			status, stdout, stderr := command(t.Context(), strings.Fields(line)...)
@@ -172,7 +175,8 @@ func TestHelp(t *testing.T) {
 	}
 	_, stdout, _ := command(t.Context(), "up", "--help")
 	for _, flag := range []string{
-		"--dataplane dataplane", `(default "auto")`, "--interface name", `(default "waylume0")`, "--uplink name", "--state directory", "--listen-port port", "(default 51820)", "--endpoint host[:port]", "--dns addresses", "--new-peer ",
+		"--dataplane dataplane", `(default "auto")`, "--interface name", `(default "waylume0")`, "--uplink name", "--nat mode", `(default "masquerade")`, "--source-addrs addresses", "--fwmark mark",
+		"--leave-firewalls ", "--control-ports ports", "--control-allow prefixes", "--state directory", "--listen-port port", "(default 51820)", "--endpoint host[:port]", "--dns addresses", "--new-peer ",
 		"--peer-name name", `(default "20mbit")`, "--download rate", "--upload rate", "--cap amount", `(default "1GiB")`, "--cap-period period",
 		"--account account", "--account-speed rate", "--account-cap amount", "--no-qr", "--verbose",
 	} {

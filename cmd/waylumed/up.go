@@ -31,7 +31,13 @@ Packets go through the Linux kernel where this process may change its network
 (root, or CAP_NET_ADMIN), which takes an interface, tables of nftables, queues,
 IP forwarding and a way through other firewalls, all undone at the end; else
 through this process, with no privilege. --dataplane says which, and what is
-shown says which it is, and why.
+shown says which it is, and why. Flags about the kernel dataplane are refused
+where packets go through this process.
+
+Peers leave with this host's address, with --source-addrs, or, by --nat none,
+with their own, which the network behind must then route to this host.
+--control-ports closes ports of this host, such as 22, to all but those named:
+connections of others that stand when it starts stop as well.
 
 Rates are as tc(8) has them: 20mbit, 1.5gbit, 800kbit, unlimited. Amounts have
 an IEC or an SI unit: 5GiB, 500MB, or none.`,
@@ -39,7 +45,8 @@ an IEC or an SI unit: 5GiB, 500MB, or none.`,
   waylumed up --speed 50mbit --cap 100GiB --cap-period monthly
   waylumed up --new-peer --peer-name tablet --account family --account-cap 1TiB
   waylumed up --endpoint vpn.example.com --listen-port 443
-  waylumed up --dataplane kernel --uplink eth0`,
+  waylumed up --dataplane kernel --uplink eth0 --source-addrs 203.0.113.9
+  waylumed up --dataplane kernel --control-ports 22 --control-allow 198.51.100.0/24`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cmd.Flags().Visit(func(f *pflag.Flag) { s.Given = append(s.Given, f.Name) })
@@ -57,21 +64,21 @@ an IEC or an SI unit: 5GiB, 500MB, or none.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&s.State, "state", s.State, "`directory` for the node's state")
+	f.SortFlags = false // in groups: the node, the kernel dataplane, a new peer, the rest
+	f.StringVar(&s.State, "state", s.State, "`directory` for the node's state (default as above)")
 	f.Uint16Var(&s.ListenPort, "listen-port", s.ListenPort, "UDP `port` for WireGuard; 0: any that is free, another one each time")
 	f.StringVar(&s.Endpoint, "endpoint", s.Endpoint, "`host[:port]` at which devices reach the node (default this host's own address)")
 	f.StringSliceVar(&s.DNS, "dns", s.DNS, "`addresses` of the resolvers for devices, or none (default Quad9)")
 	f.StringVar(&s.Dataplane, "dataplane", s.Dataplane, "what moves the packets: auto, kernel or userspace `dataplane`")
-	f.StringVar(&s.Interface, "interface", s.Interface, "kernel dataplane: `name` of the tunnel's interface")
-	f.StringVar(&s.Uplink, "uplink", s.Uplink, "kernel dataplane: `name` of the only interface that peers' packets may leave by (default any)")
-	f.BoolVar(&s.NewPeer, "new-peer", s.NewPeer, "make another peer")
-	f.StringVar(&s.PeerName, "peer-name", s.PeerName, "the peer's `name`")
-	f.StringVar(&s.Speed, "speed", s.Speed, "the peer's speed limit, a `rate` for both directions")
-	f.StringVar(&s.Download, "download", s.Download, "the peer's download limit, a `rate`, instead of --speed")
-	f.StringVar(&s.Upload, "upload", s.Upload, "the peer's upload limit, a `rate`, instead of --speed")
-	f.StringVar(&s.Cap, "cap", s.Cap, "the peer's data cap, an `amount`")
-	f.StringVar(&s.CapPeriod, "cap-period", s.CapPeriod, "what the cap is for: none (until it is used up), daily, weekly or monthly `period`")
-	f.StringVar(&s.Account, "account", s.Account, "the `account` that the peer belongs to")
+	kernelFlags(f, &s)
+	f.BoolVar(&s.NewPeer, "new-peer", s.NewPeer, "make another peer; without peers the first is made anyway")
+	f.StringVar(&s.PeerName, "peer-name", s.PeerName, "the new peer's `name`")
+	f.StringVar(&s.Speed, "speed", s.Speed, "the new peer's speed limit, a `rate` for each direction")
+	f.StringVar(&s.Download, "download", s.Download, "the new peer's download limit, a `rate`, instead of --speed")
+	f.StringVar(&s.Upload, "upload", s.Upload, "the new peer's upload limit, a `rate`, instead of --speed")
+	f.StringVar(&s.Cap, "cap", s.Cap, "the new peer's data cap, an `amount` for both directions together")
+	f.StringVar(&s.CapPeriod, "cap-period", s.CapPeriod, "the `period` after which a cap begins anew: daily, weekly, monthly or none")
+	f.StringVar(&s.Account, "account", s.Account, "the `account` that the new peer belongs to, made if it is not there")
 	f.StringVar(&s.AccountSpeed, "account-speed", s.AccountSpeed, "the account's speed limit, a `rate` that its peers share")
 	f.StringVar(&s.AccountCap, "account-cap", s.AccountCap, "the account's data cap, an `amount` that its peers share")
 	f.BoolVar(&s.NoQR, "no-qr", s.NoQR, "leave the QR code out")
@@ -83,8 +90,10 @@ an IEC or an SI unit: 5GiB, 500MB, or none.`,
 		}
 	}
 	for flag, values := range map[string][]string{
-		"dataplane": up.Dataplanes(), "interface": nil, "uplink": nil, "cap-period": up.Periods(), "speed": rates(), "download": rates(), "upload": rates(), "account-speed": rates(),
-		"cap": amounts(), "account-cap": amounts(), "peer-name": nil, "account": nil, "endpoint": nil, "dns": nil, "listen-port": nil,
+		"dataplane": up.Dataplanes(), "nat": up.NATs(), "cap-period": up.Periods(),
+		"speed": rates(), "download": rates(), "upload": rates(), "account-speed": rates(), "cap": amounts(), "account-cap": amounts(),
+		"interface": nil, "uplink": nil, "source-addrs": nil, "fwmark": nil, "control-ports": nil, "control-allow": nil, "peer-name": nil,
+		"account": nil, "endpoint": nil, "dns": nil, "listen-port": nil,
 	} {
 		if err := cmd.RegisterFlagCompletionFunc(flag, suggest(values...)); err != nil {
 			panic(err) // a flag that is not there: a mistake in this file
@@ -94,6 +103,26 @@ an IEC or an SI unit: 5GiB, 500MB, or none.`,
 		panic(err)
 	}
 	return cmd
+}
+
+// kernelFlags are those about the kernel dataplane; with the other they are mistakes.
+func kernelFlags(f *pflag.FlagSet, s *up.Settings) {
+	f.StringVar(&s.Interface, "interface", s.Interface,
+		"kernel dataplane: `name` of the tunnel's interface")
+	f.StringVar(&s.Uplink, "uplink", s.Uplink,
+		"kernel dataplane: `name` of the only interface that peers' packets may leave by (default any)")
+	f.StringVar(&s.NAT, "nat", s.NAT,
+		"kernel dataplane: NAT `mode`, masquerade or none (peers' own addresses)")
+	f.StringSliceVar(&s.SourceAddrs, "source-addrs", s.SourceAddrs,
+		"kernel dataplane: `addresses` to leave with (SNAT), at most one of IPv4, one of IPv6")
+	f.Uint32Var(&s.FirewallMark, "fwmark", s.FirewallMark,
+		"kernel dataplane: `mark` of WireGuard's own packets, as 51820 or 0xca6c (default none)")
+	f.BoolVar(&s.LeaveFirewalls, "leave-firewalls", s.LeaveFirewalls,
+		"kernel dataplane: open no way through other firewalls")
+	f.StringSliceVar(&s.ControlPorts, "control-ports", s.ControlPorts,
+		"kernel dataplane: TCP `ports` of this host to close to all but --control-allow")
+	f.StringSliceVar(&s.ControlAllow, "control-allow", s.ControlAllow,
+		"kernel dataplane: `prefixes` that reach --control-ports (default this host alone)")
 }
 
 func rates() []string { return []string{"10mbit", "20mbit", "50mbit", "100mbit", "unlimited"} }

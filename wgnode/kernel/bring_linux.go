@@ -300,7 +300,7 @@ func (dp *Dataplane) bringUp(ctx context.Context, note func(...string)) (err err
 func (dp *Dataplane) rulesConfig(policy *rules.Policy) rules.Config {
 	return rules.Config{
 		Interface: dp.cfg.Interface, IFB: dp.ifb.Name, IFBIndex: dp.ifb.Index, Uplink: dp.cfg.Uplink,
-		Masquerade: dp.cfg.NAT == NATMasquerade && len(dp.cfg.SourceAddrs) == 0, SourceAddrs: dp.cfg.SourceAddrs,
+		Masquerade: dp.cfg.NAT == NATMasquerade, SourceAddrs: dp.cfg.SourceAddrs,
 		Pool: dp.fixed.Pool, ControlPorts: dp.cfg.ControlPorts, ControlAllow: dp.allowed, Policy: policy,
 		Objects: savedObjects(dp.sysctls),
 	}

@@ -47,10 +47,13 @@ type Config struct {
 	// NAT says what source address peers' packets leave with; default [NATMasquerade].
 	NAT NAT
 	// SourceAddrs, at most one of each family, are the source addresses that packets leave with instead of the
-	// interface's (SNAT). Not with NATNone.
+	// interface's (SNAT); a family without one is masqueraded. They are the host's, or the network routes them to it. Not with
+	// NATNone. Flows that stand when another node starts keep the source address that they began with.
 	SourceAddrs []netip.Addr
 	// ControlPorts are TCP ports of the host, such as that of its management, which only ControlAllow reaches: everybody
-	// else's packets to them are dropped, but the host's own over loopback. [Dataplane.SetControlAllow] replaces the list.
+	// else's packets to them are dropped, but the host's own over loopback. A peer needs a rule of the policy besides. Choose
+	// none of those that the host gives to its own connections (net.ipv4.ip_local_port_range): answers would be dropped.
+	// [Dataplane.SetControlAllow] replaces the list.
 	ControlPorts []uint16
 	ControlAllow []netip.Prefix
 	// LeaveFirewalls leaves other firewalls as they are: Docker's, ufw's, firewalld's or a user's own. Otherwise, where one
@@ -88,7 +91,7 @@ func (c Config) withDefaults() (Config, error) {
 	families := make(map[bool]bool)
 	for i, a := range c.SourceAddrs {
 		switch {
-		case !a.IsValid() || a.Is4In6() || a.IsUnspecified() || a.IsMulticast() || a.Zone() != "":
+		case !a.IsGlobalUnicast() || a.Is4In6() || a.Zone() != "":
 			problem("SourceAddrs[%d] is %v: use a unicast address of the host", i, a)
 		case families[a.Is4()]:
 			problem("SourceAddrs[%d] is %v: use at most one address of each family", i, a)
@@ -100,6 +103,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if slices.Contains(c.ControlPorts, 0) {
 		problem("ControlPorts has 0: use 1 to 65535")
+	}
+	if len(c.ControlPorts) == 0 && len(c.ControlAllow) > 0 {
+		problem("ControlAllow is set without ControlPorts: name the ports that it is about")
 	}
 	errs = append(errs, checkPrefixes("ControlAllow", c.ControlAllow)...)
 	c.SourceAddrs, c.ControlPorts, c.ControlAllow = slices.Clone(c.SourceAddrs), slices.Clone(c.ControlPorts), slices.Clone(c.ControlAllow)

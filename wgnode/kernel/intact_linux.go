@@ -49,7 +49,9 @@ func (dp *Dataplane) intact() (bool, error) {
 	return dp.guestsIntact()
 }
 
-// SetControlAllow replaces the prefixes that reach the host's control ports.
+// SetControlAllow replaces the prefixes that reach the host's control ports, in one step; none closes them to all. Connections
+// of those who are not on the list any more stop without a word, and go on if they are back in time. Repairs keep the list;
+// another Start begins with Config.ControlAllow again. It fails without Config.ControlPorts.
 func (dp *Dataplane) SetControlAllow(ctx context.Context, allow []netip.Prefix) error {
 	if errs := checkPrefixes("allow", allow); len(errs) > 0 {
 		return fmt.Errorf("kernel: %w", errs[0])

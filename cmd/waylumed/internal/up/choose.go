@@ -1,7 +1,6 @@
 package up
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,9 +47,9 @@ func (o Options) choose(ctx context.Context, cfg kernel.Config) (choice, error) 
 			return choice{}, ctx.Err()
 		case c.asked:
 			return choice{}, fmt.Errorf("%w\nThe kernel dataplane cannot be had here: mend that, or say --dataplane %s", err, userspaceDataplane)
-		case o.Settings.aboutKernel() != "":
-			return choice{}, fmt.Errorf("%w\nThe kernel dataplane cannot be had here, and --%s is about it: mend that, or leave the flag out",
-				err, o.Settings.aboutKernel())
+		case len(o.Settings.aboutKernel()) > 0:
+			return choice{}, fmt.Errorf("%w\nThe kernel dataplane cannot be had here, and --%s would do nothing without it: mend that, or leave it out",
+				err, strings.Join(o.Settings.aboutKernel(), " and --"))
 		default:
 			c.kernel, c.why = false, err
 		}
@@ -83,46 +82,6 @@ func (o Options) log(ctx context.Context, c choice) {
 		attrs = append(attrs, "why_not_kernel", c.why)
 	}
 	o.Logger.InfoContext(ctx, "chose the dataplane", attrs...)
-}
-
-// aboutKernel names a flag that was set and is about the kernel dataplane only, or nothing.
-func (s Settings) aboutKernel() string {
-	switch {
-	case s.Uplink != "":
-		return "uplink"
-	case s.Interface != kernel.DefaultInterface:
-		return "interface"
-	}
-	return ""
-}
-
-// kernel reads what is about the kernel dataplane.
-func (s Settings) kernel(r *reader) kernel.Config {
-	switch flag := s.aboutKernel(); s.Dataplane {
-	case autoDataplane, kernelDataplane:
-	case userspaceDataplane:
-		if flag != "" {
-			r.add(flag, "is about the kernel dataplane: leave it out, or say --dataplane %s", kernelDataplane)
-		}
-	default:
-		r.add("dataplane", "%q is not a dataplane: give %s", s.Dataplane, strings.Join(Dataplanes(), ", "))
-	}
-	cfg := kernel.Config{Interface: cmp.Or(s.Interface, kernel.DefaultInterface), Uplink: s.Uplink}
-	dataplane, err := kernel.New(cfg) // which touches nothing
-	if err == nil {
-		err = dataplane.Close()
-	}
-	for _, problem := range leaves(err) {
-		text := problem.Error()
-		if rest, ok := strings.CutPrefix(text, "Interface is "); ok {
-			r.add("interface", "%s", rest)
-		} else if rest, ok := strings.CutPrefix(text, "Uplink is "); ok {
-			r.add("uplink", "%s", rest)
-		} else if !errors.Is(problem, wgnode.ErrNotSupported) { // which choose says, if it matters
-			r.problems = append(r.problems, text)
-		}
-	}
-	return cfg
 }
 
 // leaves are the errors that were joined into one.

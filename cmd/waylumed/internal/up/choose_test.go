@@ -85,7 +85,10 @@ func TestKernelIsNotThere(t *testing.T) {
 	s.Dataplane, s.Uplink = autoDataplane, "eth0"
 	_, _, _, err = chosen(t, s, errNoModule)
 	require.ErrorIs(t, err, errNoModule)
-	require.ErrorContains(t, err, "--uplink is about it")
+	require.ErrorContains(t, err, "--uplink would do nothing without it")
+	s.FirewallMark = 7
+	_, _, _, err = chosen(t, s, errNoModule)
+	require.ErrorContains(t, err, "--uplink and --fwmark would do nothing without it")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

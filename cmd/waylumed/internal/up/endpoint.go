@@ -33,6 +33,35 @@ func primary() netip.Addr {
 	return netip.Addr{}
 }
 
+// host is what there is to send from.
+type host struct {
+	interfaces []string
+	addrs      []netip.Addr
+}
+
+// lookAtHost lists the host's interfaces, but for one that is the node's own, and its addresses.
+func lookAtHost(own string) (h host, err error) {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return host{}, err
+	}
+	for _, i := range interfaces {
+		if i.Name != own && i.Name != own+"-up" {
+			h.interfaces = append(h.interfaces, i.Name)
+		}
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return host{}, err
+	}
+	for _, a := range addrs {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
+			h.addrs = append(h.addrs, prefix.Addr())
+		}
+	}
+	return h, nil
+}
+
 // sharedRange is what carriers number their customers from (RFC 6598): no address to be reached at either.
 func sharedRange() netip.Prefix { return netip.MustParsePrefix("100.64.0.0/10") }
 

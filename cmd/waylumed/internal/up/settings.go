@@ -31,6 +31,16 @@ type Settings struct {
 	// Interface and Uplink are the kernel's: the name of the tunnel's interface, and of the one that peers' packets may leave
 	// by; empty: any.
 	Interface, Uplink string
+	// NAT says what source address peers' packets leave with, "masquerade" or "none"; SourceAddrs are those that they leave with
+	// instead of the interface's. The kernel's, too, as all that follow.
+	NAT         string
+	SourceAddrs []string
+	// FirewallMark is the mark of WireGuard's own packets; 0: none.
+	FirewallMark uint32
+	// LeaveFirewalls opens no way through other firewalls.
+	LeaveFirewalls bool
+	// ControlPorts are TCP ports of the host that only ControlAllow, addresses and prefixes, and the host itself reach.
+	ControlPorts, ControlAllow []string
 
 	// NewPeer adds a peer to a node that has some.
 	NewPeer  bool
@@ -51,7 +61,7 @@ type Settings struct {
 // Default are the settings of a command line without flags.
 func Default() Settings {
 	return Settings{
-		ListenPort: 51820, Dataplane: autoDataplane, Interface: kernel.DefaultInterface,
+		ListenPort: 51820, Dataplane: autoDataplane, Interface: kernel.DefaultInterface, NAT: masquerade,
 		PeerName: "first", Speed: "20mbit", Cap: "1GiB", CapPeriod: "none",
 	}
 }

@@ -128,6 +128,13 @@ func (r *runner) showNode(status wgnode.Status) error {
 	if r.chosen.why != nil {
 		line("", wrap("not the kernel's: "+r.chosen.why.Error(), 90))
 	}
+	if r.chosen.kernel {
+		host, err := lookAtHost(r.plan.kernel.Interface)
+		if err != nil {
+			return err
+		}
+		r.showKernel(line, host)
+	}
 	for _, limitation := range status.Limitations {
 		line("Limitation", wrap(limitation, 90))
 	}
