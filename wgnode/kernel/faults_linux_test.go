@@ -33,7 +33,7 @@ func (dp *Dataplane) Written() Written {
 	dp.turn <- struct{}{}
 	defer dp.leave()
 	w := Written{Links: dp.links.Writes(), Transactions: dp.nft.Commits(), Classes: dp.tree.Stats().Requests}
-	if device, ok := dp.device.(*wgdev.TUN); ok {
+	if device, ok := dp.device.(interface{ Writes() uint64 }); ok {
 		w.Device = device.Writes()
 	}
 	return w

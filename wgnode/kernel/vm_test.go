@@ -7,7 +7,20 @@ import (
 	"time"
 
 	"github.com/waylume/waylume/internal/testutil/vm"
+	"github.com/waylume/waylume/wgnode/kernel"
 )
+
+// eachDriver runs a test with each driver that this kernel has.
+func eachDriver(t *testing.T, test func(t *testing.T, driver kernel.Driver)) {
+	t.Helper()
+	t.Run("TUN", func(t *testing.T) { test(t, kernel.DriverTUN) })
+	t.Run("module", func(t *testing.T) {
+		if !hasModule(t) {
+			t.Skip("this kernel has no WireGuard module; TestVM runs this where one is")
+		}
+		test(t, kernel.DriverModule)
+	})
+}
 
 // TestVM runs the tests of this package that need the kernel's WireGuard module in a virtual machine that has it, and
 // fq_codel, whatever this machine's kernel has.
@@ -24,6 +37,6 @@ func TestVM(t *testing.T) {
 			"sch_htb", "sch_fq_codel", "sch_ingress", "sch_tbf", "act_mirred",
 		},
 		Programs: []string{"ip", "tc", "nft"},
-		Time:     10 * time.Minute,
-	}, "-test.v", "-test.timeout=9m", "-test.run=^TestConformance$/^module$")
+		Time:     13 * time.Minute,
+	}, "-test.v", "-test.timeout=12m", "-test.run=^(TestConformance|TestAdopt|TestSync|TestWatch|TestKilled)$/^module$")
 }

@@ -78,15 +78,23 @@ func install(tb testing.TB, packages []string) error {
 // package's directory testdata is there too.
 func TestPackage(tb testing.TB, cfg Config, args ...string) {
 	tb.Helper()
-	program := filepath.Join(tb.TempDir(), "program")
-	build := exec.CommandContext(tb.Context(), "go", "test", "-c", "-o", program, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // static, and no race detector: it would be too slow
-	out, err := build.CombinedOutput()
-	require.NoError(tb, err, "go test -c: %s", out)
+	program := BuildTests(tb)
 	if _, err := os.Stat("testdata"); err == nil {
 		cfg.Dirs = append(slices.Clone(cfg.Dirs), "testdata")
 	}
 	code, err := Run(tb.Context(), cfg, tb.Output(), program, args...)
 	require.NoError(tb, err)
 	require.Zero(tb, code, "exit code of the tests in the machine")
+}
+
+// BuildTests builds the tests of the package in the current directory as [TestPackage] runs them: a static program, without the
+// race detector, which in a machine would be too slow. It returns the program's path.
+func BuildTests(tb testing.TB) string {
+	tb.Helper()
+	program := filepath.Join(tb.TempDir(), "program")
+	build := exec.CommandContext(tb.Context(), "go", "test", "-c", "-o", program, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	require.NoError(tb, err, "go test -c: %s", out)
+	return program
 }
