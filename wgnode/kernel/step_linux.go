@@ -274,14 +274,28 @@ func (s *step) batches() (forward, back *nft.Batch) {
 	was, is := s.dp.records, s.view()
 	before, after := maps.Clone(s.paused), make(map[rules.Place]nft.Value)
 	objectsBefore, objectsAfter := make(map[string]nft.Object), make(map[string]nft.Object)
+	elements := func(to map[rules.Place]nft.Value, p rules.Peer) {
+		s.dp.policy.Elements(s.dp.cfg.Interface, p, func(at rules.Place, v nft.Value) { to[at] = v })
+	}
 	for key, next := range s.peers {
-		if old := was.peers[key]; old != nil {
-			s.dp.policy.Elements(s.dp.cfg.Interface, was.tablesPeer(old), func(at rules.Place, v nft.Value) { before[at] = v })
+		old := was.peers[key]
+		if old != nil {
 			s.atLast(old.meter, next == nil).objects(objectsBefore)
 		}
 		if next != nil {
-			s.dp.policy.Elements(s.dp.cfg.Interface, is.tablesPeer(next), func(at rules.Place, v nft.Value) { after[at] = v })
 			next.meter.objects(objectsAfter)
+		}
+		switch {
+		case next == nil && old == nil:
+		case next == nil:
+			elements(before, was.tablesPeer(old))
+		case old == nil:
+			elements(after, is.tablesPeer(next))
+		default:
+			if from, to := was.tablesPeer(old), is.tablesPeer(next); !from.Equal(to) {
+				elements(before, from)
+				elements(after, to)
+			}
 		}
 	}
 	for id, next := range s.accounts {

@@ -1,7 +1,9 @@
 package rules
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables/expr"
 
@@ -56,6 +58,13 @@ type Peer struct {
 	Objects Objects
 	// Account has no names where there is no account.
 	Account Objects
+}
+
+// Equal reports whether the tables hold the same of both.
+func (p Peer) Equal(q Peer) bool {
+	return p.Class == q.Class && p.Blocked == q.Blocked && p.Objects == q.Objects && p.Account == q.Account &&
+		p.Subject.ID == q.Subject.ID && p.Subject.Account == q.Subject.Account &&
+		slices.Equal(p.Subject.Addrs, q.Subject.Addrs) && maps.Equal(p.Subject.Labels, q.Subject.Labels)
 }
 
 // Place is where an element belongs.
