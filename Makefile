@@ -8,6 +8,9 @@ RUN ?= .
 BENCH ?= .
 FUZZTIME ?= 10s
 
+# How many peers bench-kernel measures beside. With 50000 it takes over half an hour.
+PEERS ?= 0 100 1000 10000
+
 # Test programs at a time: one, because the tests of rates measure by the wall clock and share two cores with nobody better.
 PARALLEL ?= 1
 
@@ -31,10 +34,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test vm bench fuzz lint fmt cross demo
+.PHONY: help setup test vm bench bench-kernel fuzz lint fmt cross demo
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:
 	@.ci/setup
@@ -50,6 +53,10 @@ vm: setup ## the kernel dataplane in a virtual machine with the WireGuard module
 
 bench: ## every benchmark, with allocations
 	$(GO) test -p 1 -timeout 60m -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+
+bench-kernel: ## the kernel dataplane beside shell tools, with ratios, beside PEERS others; as root, some 5 minutes
+	@.ci/setup wg:wireguard-tools
+	BENCH_PEERS='$(PEERS)' $(GO) test -timeout 3h -run '^$$' -bench '^Benchmark(Peer|Forward)$$' -benchtime 5s ./wgnode/kernel 2>&1 | .ci/bench-kernel
 
 fuzz: ## every fuzz target, FUZZTIME each
 	@GO='$(GO)' .ci/fuzz $(FUZZTIME) $(PKG)

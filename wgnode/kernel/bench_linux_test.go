@@ -3,24 +3,44 @@
 package kernel_test
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os/exec"
+	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
-	"github.com/waylume/waylume/internal/testutil"
 	"github.com/waylume/waylume/internal/testutil/netns"
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/shaping"
 	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/kernel"
 )
+
+// benchPeers are the numbers of peers to measure beside: BENCH_PEERS, a list with blanks between.
+func benchPeers(b *testing.B) (sizes []int) {
+	b.Helper()
+	for field := range strings.FieldsSeq(cmp.Or(os.Getenv("BENCH_PEERS"), "0 100 1000 10000")) {
+		n, err := strconv.Atoi(field)
+		require.NoError(b, err, "BENCH_PEERS is a list of numbers")
+		require.True(b, n >= 0 && n <= 60_000, "BENCH_PEERS: %d peers; a dataplane has room for 60,000 and those of the benchmark", n)
+		sizes = append(sizes, n)
+	}
+	return sizes
+}
+
+// benchPool are the addresses of all peers.
+func benchPool() []netip.Prefix {
+	return []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd77::/64")}
+}
 
 // benchPeer is the i-th peer: shaped, capped, with an address of each family.
 func benchPeer(i int) wgnode.PeerState {
@@ -36,12 +56,71 @@ func benchPeer(i int) wgnode.PeerState {
 	}
 }
 
-// benchDataplane is one that holds n peers.
+// times are how long something took, each time.
+type times []time.Duration
+
+// of measures f.
+func (t *times) of(f func()) {
+	began := time.Now()
+	f()
+	*t = append(*t, time.Since(began))
+}
+
+// at is the time that so large a part of them took at most.
+func (t times) at(part float64) time.Duration {
+	sorted := slices.Sorted(slices.Values(t))
+	return sorted[int(part*float64(len(sorted)-1))]
+}
+
+func (t times) sum() (sum time.Duration) {
+	for _, d := range t {
+		sum += d
+	}
+	return sum
+}
+
+// report reports the median in milliseconds, and with tail the 95th percentile.
+func (t times) report(b *testing.B, what string, tail bool) {
+	b.ReportMetric(milliseconds(t.at(0.5)), what+"-ms")
+	if tail {
+		b.ReportMetric(milliseconds(t.at(0.95)), what+"-p95-ms")
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// life is what happens to a peer.
+type life struct{ add, change, remove func() }
+
+// measure gives one peer after another its life, and reports how long each part took. What a benchmark reports by itself, the
+// time of all together, is left out.
+func (l life) measure(b *testing.B) {
+	var add, change, remove times
+	for b.Loop() {
+		add.of(l.add)
+		change.of(l.change)
+		remove.of(l.remove)
+	}
+	b.ReportMetric(0, "ns/op")
+	add.report(b, "add", true)
+	change.report(b, "change", true)
+	remove.report(b, "remove", true)
+}
+
+// BenchmarkPeer measures what one peer costs beside many others: this dataplane, and the programs that a script runs.
+func BenchmarkPeer(b *testing.B) {
+	for _, n := range benchPeers(b) {
+		b.Run(fmt.Sprintf("by=kernel/peers=%d", n), func(b *testing.B) { benchKernel(b, n) })
+		b.Run(fmt.Sprintf("by=shell/peers=%d", n), func(b *testing.B) { benchShell(b, n) })
+	}
+}
+
+// benchDataplane starts a dataplane on a TUN, with n peers.
 func benchDataplane(b *testing.B, n int) (*kernel.Dataplane, wgnode.State) {
 	b.Helper()
 	netns.Require(b)
 	resetHost(b)
-	dp, err := kernel.New(kernel.Config{Interface: rigInterface})
+	dp, err := kernel.New(kernel.Config{Interface: rigInterface, Driver: kernel.DriverTUN})
 	require.NoError(b, err)
 	private, err := wgtypes.GeneratePrivateKey()
 	require.NoError(b, err)
@@ -51,109 +130,77 @@ func benchDataplane(b *testing.B, n int) (*kernel.Dataplane, wgnode.State) {
 	}
 	_, err = dp.Start(b.Context(), wgnode.DataplaneConfig{
 		PrivateKey: private, MTU: 1420, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8"), netip.MustParsePrefix("fd77::1/64")},
-		Pool:   []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd77::/64")},
-		Notify: func(wgnode.DataplaneEvent) {}, Logger: slog.New(slog.DiscardHandler),
+		Pool: benchPool(), Notify: func(wgnode.DataplaneEvent) {}, Logger: slog.New(slog.DiscardHandler),
 	}, want)
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, dp.Close()) })
 	return dp, want
 }
 
-// BenchmarkPeers measures what one peer costs whole (device, two classes, objects and elements), beside many others.
-func BenchmarkPeers(b *testing.B) {
-	for _, n := range []int{0, 100, 1_000, 10_000} {
-		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			dp, want := benchDataplane(b, n)
-			apply := func(b *testing.B, c wgnode.Change) {
-				require.NoError(b, dp.Apply(b.Context(), c))
-			}
-			// A node does not give an address to another at once; neither does this.
-			next := n
-			fresh := func() wgnode.PeerState {
-				next++
-				return benchPeer(next)
-			}
-			b.Run("add", func(b *testing.B) {
-				for b.Loop() {
-					p := fresh()
-					apply(b, wgnode.Change{SetPeers: []wgnode.PeerState{p}})
-					b.StopTimer()
-					apply(b, wgnode.Change{RemovePeers: []wgtypes.Key{p.PublicKey}})
-					b.StartTimer()
-				}
-			})
-			b.Run("remove", func(b *testing.B) {
-				for b.Loop() {
-					b.StopTimer()
-					p := fresh()
-					apply(b, wgnode.Change{SetPeers: []wgnode.PeerState{p}})
-					b.StartTimer()
-					apply(b, wgnode.Change{RemovePeers: []wgtypes.Key{p.PublicKey}})
-				}
-			})
-			one := fresh()
-			apply(b, wgnode.Change{SetPeers: []wgnode.PeerState{one}})
-			b.Run("change", func(b *testing.B) {
-				for i := 0; b.Loop(); i++ {
-					one.SpeedLimit.Download = shaping.Rate(10_000_000 + 1_000_000*(i%2))
-					apply(b, wgnode.Change{SetPeers: []wgnode.PeerState{one}})
-				}
-			})
-			want.Peers = append(want.Peers, one)
-			b.Run("sync", func(b *testing.B) {
-				for b.Loop() {
-					repairs, err := dp.Sync(b.Context(), want)
-					require.NoError(b, err)
-					require.Empty(b, repairs)
-				}
-			})
-			b.Run("stats", func(b *testing.B) {
-				for b.Loop() {
-					_, err := dp.Stats(b.Context(), wgnode.StatsQuery{All: true})
-					require.NoError(b, err)
-				}
-			})
+// benchKernel measures a dataplane: its start with n peers, and then one more that is added (classes, objects, elements and
+// device, both families), changed in its limit, and removed; Sync that finds nothing to mend; Stats; and 200 peers added in a
+// row, while the pool of classes is filled again.
+func benchKernel(b *testing.B, n int) {
+	var start, settle, sync, stats, burst times
+	var dp *kernel.Dataplane
+	var want wgnode.State
+	start.of(func() { dp, want = benchDataplane(b, n) })
+	settle.of(func() { awaitClasses(b, dp) })
+
+	apply := func(c wgnode.Change) { require.NoError(b, dp.Apply(b.Context(), c)) }
+	// A node does not give an address to another at once; neither does this.
+	next := n
+	fresh := func() wgnode.PeerState {
+		next++
+		return benchPeer(next)
+	}
+	var one wgnode.PeerState
+	life{
+		add: func() {
+			one = fresh()
+			apply(wgnode.Change{SetPeers: []wgnode.PeerState{one}})
+		},
+		change: func() {
+			one.SpeedLimit = shaping.Limit{Download: 30_000_000, Upload: 15_000_000}
+			apply(wgnode.Change{SetPeers: []wgnode.PeerState{one}})
+		},
+		remove: func() { apply(wgnode.Change{RemovePeers: []wgtypes.Key{one.PublicKey}}) },
+	}.measure(b)
+
+	const often, many = 5, 200
+	for range often {
+		sync.of(func() {
+			repairs, err := dp.Sync(b.Context(), want)
+			require.NoError(b, err)
+			require.Empty(b, repairs)
+		})
+		stats.of(func() {
+			_, err := dp.Stats(b.Context(), wgnode.StatsQuery{All: true})
+			require.NoError(b, err)
 		})
 	}
+	for range many {
+		burst.of(func() { apply(wgnode.Change{SetPeers: []wgnode.PeerState{fresh()}}) })
+	}
+	start.report(b, "start", false)
+	settle.report(b, "settle", false)
+	sync.report(b, "sync", false)
+	stats.report(b, "stats", false)
+	// The mean, as what the filling costs does not come evenly.
+	b.ReportMetric(milliseconds(burst.sum())/many, "burst-ms")
+	b.ReportMetric(milliseconds(burst.at(0.95)), "burst-p95-ms")
 }
 
-// BenchmarkShell is what scripts and others do for one peer: tc and iptables as programs, with a filter for each peer. The
-// device's part (wg set) is left out, as it needs the module.
-func BenchmarkShell(b *testing.B) {
-	for _, tool := range [][2]string{{"tc", "iproute2"}, {"iptables", "iptables"}, {"ip", "iproute2"}} {
-		testutil.RequireTool(b, tool[0], tool[1])
-	}
-	run := func(b *testing.B, name string, args ...string) {
-		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-			b.Fatalf("%s %v: %v: %s", name, args, err, out)
+// awaitClasses waits until the pool of free classes is full: its growth holds the kernel's lock for all network configuration,
+// and whatever is measured before waits for that.
+func awaitClasses(b *testing.B, dp *kernel.Dataplane) {
+	const calm, patience = time.Second, 20 * time.Minute
+	deadline, last, since := time.Now().Add(patience), dp.Classes(), time.Now()
+	for last.Ready == 0 || time.Since(since) < calm {
+		require.True(b, time.Now().Before(deadline), "the pool of classes is not full after %v: %+v", patience, last)
+		time.Sleep(calm / 20)
+		if now := dp.Classes(); now != last {
+			last, since = now, time.Now()
 		}
-	}
-	for _, n := range []int{0, 100, 1_000} {
-		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			netns.Require(b)
-			run(b, "ip", "link", "add", "shell0", "type", "dummy")
-			defer run(b, "ip", "link", "del", "shell0")
-			run(b, "ip", "link", "set", "shell0", "up")
-			run(b, "tc", "qdisc", "add", "dev", "shell0", "root", "handle", "1:", "htb")
-			add := func(i int) {
-				class, addr := fmt.Sprintf("1:%x", i+2), benchPeer(i).Addrs[0].String()
-				run(b, "tc", "class", "add", "dev", "shell0", "parent", "1:", "classid", class, "htb", "rate", "20mbit")
-				run(b, "tc", "filter", "add", "dev", "shell0", "parent", "1:", "protocol", "ip", "prio", strconv.Itoa(i+1), "u32",
-					"match", "ip", "dst", addr, "flowid", class)
-				run(b, "iptables", "-A", "FORWARD", "-s", addr, "-j", "ACCEPT")
-				run(b, "iptables", "-A", "FORWARD", "-d", addr, "-j", "ACCEPT")
-			}
-			defer run(b, "iptables", "-F", "FORWARD")
-			for i := range n {
-				add(i)
-			}
-			i := n
-			b.Run("add", func(b *testing.B) {
-				for b.Loop() {
-					add(i)
-					i++
-				}
-			})
-		})
 	}
 }
