@@ -124,13 +124,13 @@ func (dp *Dataplane) reader(conn *nft.Conn, n int) (func(name string) (quota.Cou
 			return c, ok, err
 		}, nil
 	}
-	objects, err := conn.Objects(inet)
+	counters, err := conn.Counters(inet)
 	if err != nil {
 		return nil, err
 	}
 	return func(name string) (quota.Counters, bool, error) {
-		down, ok := objects[name+endDown]
-		c := quota.Counters{Download: down.Bytes, Upload: objects[name+endUp].Bytes}
+		down, ok := counters[name+endDown]
+		c := quota.Counters{Download: down.Bytes, Upload: counters[name+endUp].Bytes}
 		if ok {
 			dp.see(name, c)
 		}

@@ -158,14 +158,14 @@ func (dp *Dataplane) lookAtQuotas(ctx context.Context) error {
 		return nil
 	}
 	inet, _ := rules.Tables(dp.cfg.Interface)
-	objects, err := dp.nft.Objects(inet)
+	quotas, err := dp.nft.Quotas(inet)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for object, o := range objects {
+	for object, o := range quotas {
 		name, _, ok := subjectOf(object)
-		if !ok || !o.Quota || o.Used < o.Bytes {
+		if !ok || o.Used < o.Bytes {
 			continue
 		}
 		if who, ok := dp.records.subjects[name]; ok {

@@ -266,8 +266,22 @@ func parseElement(data []byte) (key Key, value Value) {
 
 // Objects reads all counters and quotas of a table.
 func (c *Conn) Objects(t Table) (map[string]Object, error) {
+	return c.objects(t, attrString(nil, unix.NFTA_OBJ_TABLE, t.Name))
+}
+
+// Counters reads all counters of a table.
+func (c *Conn) Counters(t Table) (map[string]Object, error) {
+	return c.objects(t, attr32(attrString(nil, unix.NFTA_OBJ_TABLE, t.Name), unix.NFTA_OBJ_TYPE, unix.NFT_OBJECT_COUNTER))
+}
+
+// Quotas reads all quotas of a table.
+func (c *Conn) Quotas(t Table) (map[string]Object, error) {
+	return c.objects(t, attr32(attrString(nil, unix.NFTA_OBJ_TABLE, t.Name), unix.NFTA_OBJ_TYPE, unix.NFT_OBJECT_QUOTA))
+}
+
+func (c *Conn) objects(t Table, request []byte) (map[string]Object, error) {
 	var objects map[string]Object
-	err := c.dump(unix.NFT_MSG_GETOBJ, t.Family, attrString(nil, unix.NFTA_OBJ_TABLE, t.Name),
+	err := c.dump(unix.NFT_MSG_GETOBJ, t.Family, request,
 		func() { objects = make(map[string]Object) },
 		func(data []byte) {
 			if table, name, o := ParseObject(data); table == t.Name {
