@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/demo"
+	"github.com/waylume/waylume/cmd/waylumed/internal/doctor"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -105,6 +106,7 @@ func TestUsageErrors(t *testing.T) {
 		"upp":                           `unknown command "upp"`,
 		"demo --jsn":                    "Run 'waylumed demo --help'",
 		"demo now":                      `unknown command "now"`,
+		"doctor now":                    `unknown command "now"`,
 		"up --listen-port x":            "Run 'waylumed up --help'",
 		"up --speed fast --cap 5G":      "2 things are wrong",
 		"up --state x --dns a.b.cx":     "--dns",
@@ -165,7 +167,7 @@ func TestCompletion(t *testing.T) {
 
 // Each command says what it does, how it is used, and what each flag is.
 func TestHelp(t *testing.T) {
-	for _, name := range []string{"", "demo", "up", "version"} {
+	for _, name := range []string{"", "demo", "up", "doctor", "version"} {
 		status, stdout, _ := command(t.Context(), append(strings.Fields(name), "--help")...)
 		require.Equal(t, exitOK, status)
 		require.Contains(t, stdout, "Examples:\n  waylumed", name)
@@ -184,6 +186,29 @@ func TestHelp(t *testing.T) {
 	}
 	_, stdout, _ = command(t.Context(), "demo", "--help")
 	require.Contains(t, stdout, demo.Schema)
+	_, stdout, _ = command(t.Context(), "doctor", "--help")
+	require.Contains(t, stdout, doctor.Schema)
+}
+
+// Both forms, and the exit status, say the same.
+func TestDoctor(t *testing.T) {
+	status, stdout, stderr := command(t.Context(), "doctor", "--json")
+	require.Empty(t, stderr)
+	var report doctor.Report
+	decoder := json.NewDecoder(strings.NewReader(stdout))
+	decoder.DisallowUnknownFields()
+	require.NoError(t, decoder.Decode(&report))
+	require.Equal(t, doctor.Schema, report.Schema)
+	require.Equal(t, runtime.GOOS, report.Host.OS)
+	require.Equal(t, report.OK, status == exitOK)
+
+	again, stdout, stderr := command(t.Context(), "doctor")
+	require.Equal(t, status, again)
+	require.Empty(t, stderr)
+	require.Contains(t, stdout, report.Verdict.Dataplane+" dataplane")
+	for _, f := range report.Features {
+		require.Contains(t, stdout, "│ "+f.Name+" ")
+	}
 }
 
 func TestUp(t *testing.T) {

@@ -69,6 +69,7 @@ func rootCommand(sys system) *cobra.Command {
 		Long: `waylumed is a VPN exit node: WireGuard peers with speed limits, data caps and
 isolation that hold exactly, in the Linux kernel or with no privilege.`,
 		Example: `  waylumed demo        see it work, on the loopback, in 20 seconds
+  waylumed doctor      what this host can do, and which dataplane it gets
   waylumed up          run a node and get a first peer's configuration`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -76,7 +77,7 @@ isolation that hold exactly, in the Linux kernel or with no privilege.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w\nRun '%s --help' for what there is", err, cmd.CommandPath())}
 	})
-	root.AddCommand(demoCommand(sys), upCommand(sys), versionCommand(sys))
+	root.AddCommand(demoCommand(sys), upCommand(sys), doctorCommand(sys), versionCommand(sys))
 	return root
 }
 
