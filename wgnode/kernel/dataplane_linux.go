@@ -242,11 +242,11 @@ func (dp *Dataplane) end(keep bool) error {
 	if dp.watchers != nil {
 		errs = append(errs, dp.watchers.close())
 	}
+	if dp.tree != nil { // before the device goes, which the tree's goroutine would complain about
+		errs = append(errs, dp.tree.Close())
+	}
 	if dp.device != nil {
 		errs = append(errs, dp.device.Close(keep))
-	}
-	if dp.tree != nil {
-		errs = append(errs, dp.tree.Close())
 	}
 	if dp.links != nil && dp.nft != nil && !keep {
 		errs = append(errs, dp.demolish()...)
