@@ -24,11 +24,8 @@ kernel loads the modules that are tried, as it does for a node. Without that
 privilege it reads the kernel's configuration and its list of modules, and what
 these do not settle is unknown.
 
-The exit status is 0 if 'waylumed up' gets a dataplane that starts, as far as
-can be told.
-
 With --json the result is one object. Its "schema" is "` + doctor.Schema + `", and
-under that name no field is renamed or removed: "ok", "host", "features" (each
+under that name no field is renamed or removed: "host", "features" (each
 with "name", "answer", "need", "source", "purpose", "without", and where it is
 not there "requires" and "reason"), "firewalls", "firewalls_unknown",
 "iptables_legacy", and "verdict" with "dataplane", "driver", "reason",
@@ -49,9 +46,6 @@ asked or read.`,
 				err = encoder.Encode(report)
 			} else {
 				err = report.Write(console.New(sys.stdout, sys.getenv))
-			}
-			if err == nil && !report.OK {
-				return errSilent
 			}
 			return err
 		},

@@ -13,7 +13,7 @@ import (
 )
 
 // Features tells, one by one, what this host has of what a dataplane uses, in the order in which a person would mend it.
-// [Supported] is the quick question, and decides; this is for a person to read, or a program to report.
+// [Supported] decides by them; this is for a person to read, or a program to report.
 //
 // Where the process may make a network namespace (CAP_SYS_ADMIN), it makes one, tries everything there, and has it end:
 // interfaces, queues, and for each feature of nftables a transaction of its own. Nothing is made in the namespace that the

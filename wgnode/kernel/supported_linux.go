@@ -14,8 +14,8 @@ import (
 	"github.com/waylume/waylume/wgnode/kernel/internal/wgdev"
 )
 
-// Supported returns nil when this process may run a dataplane here, as far as that can be told without changing anything: the
-// privilege, somebody who speaks WireGuard, and nftables. What a queue needs is not asked for, as that takes making one.
+// Supported returns nil when this process may run a dataplane with the default configuration here, as far as that can be told:
+// it has the privilege, somebody speaks WireGuard, and of the required [Features] none is absent.
 //
 // An error says what to do. It matches os.ErrPermission when the process lacks the privilege, and wgnode.ErrNotSupported when
 // the kernel lacks a part; any other says nothing for sure.
@@ -34,7 +34,25 @@ func Supported(ctx context.Context) (err error) {
 	if err := anyDriver(wgdev.SupportedModule(links), wgdev.SupportedTUN(links)); err != nil {
 		return err
 	}
-	return supportedTables()
+	if err := supportedTables(); err != nil {
+		return err
+	}
+	return requiredFeatures(ctx)
+}
+
+// requiredFeatures is nil when no feature that each dataplane needs is absent.
+func requiredFeatures(ctx context.Context) error {
+	features, err := Features(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, f := range features {
+		if f.Need == NeedAlways && f.Answer() == Absent {
+			errs = append(errs, f.Err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // anyDriver is nil when one of the two drivers can be had.

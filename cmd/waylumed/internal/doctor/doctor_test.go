@@ -76,7 +76,7 @@ func root() Host {
 func TestSchema(t *testing.T) {
 	require.Equal(t, "waylume.doctor/1", Schema)
 	want := []string{
-		"schema", "ok", "host.os", "host.arch", "host.kernel", "host.user_id", "host.capabilities",
+		"schema", "host.os", "host.arch", "host.kernel", "host.user_id", "host.capabilities",
 		"features.name", "features.answer", "features.need", "features.source", "features.purpose", "features.without", "features.requires",
 		"features.reason", "firewalls_unknown", "firewalls.family", "firewalls.table", "firewalls.programs", "firewalls.drops_forwarded",
 		"firewalls.drops_input", "firewalls.locked", "iptables_legacy", "verdict.dataplane", "verdict.driver", "verdict.reason",

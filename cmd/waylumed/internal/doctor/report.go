@@ -8,9 +8,7 @@ const Schema = "waylume.doctor/1"
 
 // Report is what a host can do. All texts are for a person and may change; what a program may compare is said at the fields.
 type Report struct {
-	Schema string `json:"schema"`
-	// OK reports that `waylumed up` gets a dataplane that starts, as far as can be told.
-	OK       bool      `json:"ok"`
+	Schema   string    `json:"schema"`
 	Host     Host      `json:"host"`
 	Features []Feature `json:"features"`
 	// FirewallsUnknown says why other firewalls could not be looked at; empty if they were.

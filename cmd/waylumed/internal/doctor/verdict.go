@@ -63,8 +63,6 @@ func (r *Report) conclude(supported error) {
 		}
 	}
 	v.Changes = append(v.Changes, better...)
-	// The other one needs nothing of the host.
-	r.OK = v.Dataplane == userspaceDataplane || len(v.Missing) == 0
 }
 
 func unlock(w Firewall) string {
@@ -90,9 +88,6 @@ func (r *Report) sentence() string {
 	switch {
 	case v.Dataplane == userspaceDataplane:
 		return "This host gets the userspace dataplane: " + v.Reason
-	case len(v.Missing) > 0:
-		return "waylumed up takes the kernel dataplane here, and it does not start, as the host lacks " + strings.Join(v.Missing, "; ") +
-			". Until that is mended: waylumed up --dataplane " + userspaceDataplane
 	case v.Driver == moduleDriver:
 		return "This host gets the kernel dataplane, with the WireGuard module."
 	}

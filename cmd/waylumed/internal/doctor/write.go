@@ -140,7 +140,7 @@ func (w Firewall) what() string {
 func (p *printer) verdict(r *Report) {
 	p.WriteByte('\n')
 	p.title("Verdict")
-	p.paragraph(p.console.Mark(r.OK)+" ", r.sentence())
+	p.paragraph(p.console.Mark(true)+" ", r.sentence())
 	if v := r.Verdict; v.Dataplane == kernelDataplane && len(v.Unsure) > 0 {
 		p.paragraph("  ", "What it requires and could not be told: "+strings.Join(v.Unsure, "; ")+".")
 	}
@@ -155,11 +155,8 @@ func (p *printer) verdict(r *Report) {
 		return
 	}
 	head := "For a better one, in this order:"
-	switch {
-	case r.Verdict.Dataplane == userspaceDataplane:
+	if r.Verdict.Dataplane == userspaceDataplane {
 		head = "For the kernel dataplane, in this order:"
-	case !r.OK:
-		head = "For one that starts, and then a better one, in this order:"
 	}
 	fmt.Fprintf(p, "\n%s\n", head)
 	for i, c := range r.Verdict.Changes {
