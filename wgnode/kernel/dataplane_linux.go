@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -48,6 +49,7 @@ type Dataplane struct {
 	port     uint16
 	allowed  []netip.Prefix // to the control ports
 	watchers *watchers
+	poll     time.Duration
 	pending  []subject // to be reported when all holds
 	// vacated are addresses of former peers, whose flows conntrack still has.
 	vacated map[netip.Addr]bool
@@ -78,7 +80,7 @@ func New(cfg Config) (*Dataplane, error) {
 		return nil, fmt.Errorf("kernel: %w", err)
 	}
 	return &Dataplane{
-		cfg: cfg, turn: make(chan struct{}, 1), records: newRecords(), set: desired.New(), allowed: cfg.ControlAllow,
+		cfg: cfg, turn: make(chan struct{}, 1), poll: poll, records: newRecords(), set: desired.New(), allowed: cfg.ControlAllow,
 		seen: make(map[string]quota.Counters), vacated: make(map[netip.Addr]bool),
 	}, nil
 }

@@ -48,14 +48,15 @@ func (dp *Dataplane) watch() (*watchers, error) {
 		case event.Lost:
 			nudge(e.look)
 			nudge(e.touched)
-		case event.Table != inet && event.Table != netdev:
-			nudge(e.disturbed) // another firewall may be in the way now
-		case event.Port == 0 && event.Quota != "":
+		case event.Quota != "" && event.Table.Name == inet.Name: // the family is the packet's
 			select {
 			case e.quotas <- event.Quota:
 			default:
 				nudge(e.look)
 			}
+		case event.Quota != "": // another table's
+		case event.Table != inet && event.Table != netdev:
+			nudge(e.disturbed) // another firewall may be in the way now
 		default:
 			nudge(e.touched)
 		}
@@ -91,7 +92,7 @@ func (w *watchers) close() error {
 
 // attend acts on events until ctx ends.
 func (dp *Dataplane) attend(ctx context.Context, e events) {
-	ticker := time.NewTicker(poll)
+	ticker := time.NewTicker(dp.poll)
 	defer ticker.Stop()
 	for {
 		var err error
