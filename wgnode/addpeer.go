@@ -3,7 +3,6 @@ package wgnode
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -38,64 +37,11 @@ func (n *Node) addPeer(ctx context.Context, spec PeerSpec) (AddedPeer, error) {
 	if err := n.life.check(); err != nil {
 		return AddedPeer{}, err
 	}
-	// Curve arithmetic costs more than all that follows but the dataplane's part: it is done before the slot is taken.
-	if err := n.checkPeer(spec, time.Now()); err != nil {
-		return AddedPeer{}, err
-	}
-	var private wgtypes.Key
-	if spec.PublicKey == (wgtypes.Key{}) {
-		var err error
-		if private, err = wgtypes.GeneratePrivateKey(); err != nil {
-			return AddedPeer{}, err
-		}
-		spec.PublicKey = private.PublicKey()
-	}
-	release, err := n.acquire(ctx)
+	a, err := n.newAddition(ctx, spec)
 	if err != nil {
 		return AddedPeer{}, err
 	}
-	defer release()
-
-	if p, ok := n.inv.peers[spec.PublicKey]; ok {
-		if !p.matches(spec) {
-			return AddedPeer{}, ErrExists
-		}
-		return AddedPeer{Peer: p.view()}, nil
-	}
-	if err := n.checkAccount(spec.Account); err != nil {
-		return AddedPeer{}, err // it was removed meanwhile
-	}
-	p, err := newPeer(spec, n.inv.sequence+1, time.Now())
-	if err != nil {
-		return AddedPeer{}, err
-	}
-	if err := n.install(ctx, p, spec.Addrs); err != nil {
-		return AddedPeer{}, err
-	}
-	n.log.Debug("peer added", "peer", p.key, "account", p.account, "addresses", p.addrs)
-	n.events.publish(Event{Kind: PeerAdded, Peer: p.key, Account: p.account})
-	return AddedPeer{Peer: p.view(), PrivateKey: private, Created: true}, nil
-}
-
-// install takes a new peer through lease, store and dataplane, and makes it one of the node's.
-func (n *Node) install(ctx context.Context, p *peer, wanted []netip.Addr) error {
-	addrs, err := n.lease(p.key, wanted)
-	if err != nil {
-		return fmt.Errorf("lease an address: %w", err)
-	}
-	p.addrs = addrs
-	insertion, deletion, err := insertionOf(p)
-	if err == nil {
-		change := Change{}
-		p.addTo(&change)
-		err = n.perform(ctx, n.stored(insertion, deletion), n.applied(change, Change{RemovePeers: []wgtypes.Key{p.key}}))
-	}
-	if err != nil {
-		return errors.Join(err, n.unlease(addrs))
-	}
-	p.applied = p.ledger.Budget()
-	n.settle(func(inv *inventory) { inv.addPeer(p) })
-	return nil
+	return n.admitted(ctx, a)
 }
 
 // lease takes the addresses asked for, and one of each family that none is asked for of. IPv4 comes first.

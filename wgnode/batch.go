@@ -26,17 +26,22 @@ func recordsOf(e entity) ([]Mutation, error) {
 	return []Mutation{put(definition), put(usage)}, nil
 }
 
-// insertionOf is the batch that stores a new entity, and the one that takes it back. The sequence goes with it, so that it
-// is never given again, whatever becomes of the entity.
-func insertionOf(e entity) (insertion, deletion []Mutation, err error) {
-	insertion, err = recordsOf(e)
-	if err != nil {
-		return nil, nil, err
+// insertionOf is the batch that stores new entities, and the one that takes it back. The last sequence goes with it, so that
+// none is ever given again, whatever becomes of the entities.
+func insertionOf[E entity](entities ...E) (insertion, deletion []Mutation, err error) {
+	var last uint64
+	for _, e := range entities {
+		records, err := recordsOf(e)
+		if err != nil {
+			return nil, nil, err
+		}
+		insertion = append(insertion, records...)
+		for _, m := range records {
+			deletion = append(deletion, erase(m.Record))
+		}
+		last = max(last, e.common().sequence)
 	}
-	for _, m := range insertion {
-		deletion = append(deletion, erase(m.Record))
-	}
-	sequence, err := encodeSequence(e.common().sequence)
+	sequence, err := encodeSequence(last)
 	return append(insertion, put(sequence)), deletion, err
 }
 

@@ -14,6 +14,11 @@ const unwindTimeout = 10 * time.Second
 // acquire takes the slot that admits one change at a time. Who holds it may read what the node holds without a lock, and
 // takes mu only to write; who does not hold it reads under mu. No lock is held while the dataplane or the store works.
 func (n *Node) acquire(ctx context.Context) (release func(), err error) {
+	return n.acquireUnless(ctx, nil)
+}
+
+// acquireUnless is acquire for who wants the slot only until done is closed: then it returns nil and no error.
+func (n *Node) acquireUnless(ctx context.Context, done <-chan struct{}) (release func(), err error) {
 	if err := n.life.check(); err != nil {
 		return nil, err
 	}
@@ -21,6 +26,8 @@ func (n *Node) acquire(ctx context.Context) (release func(), err error) {
 		return nil, context.Cause(ctx)
 	}
 	select {
+	case <-done:
+		return nil, nil
 	case n.slot <- struct{}{}:
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)

@@ -50,6 +50,50 @@ func (e *OpError) Error() string {
 // Unwrap gives the cause.
 func (e *OpError) Unwrap() error { return e.Err }
 
+// ItemError is what was wrong with one item of a call for many.
+type ItemError struct {
+	// Index is the item's in what was given.
+	Index int
+	Err   error
+}
+
+// BulkError says which items kept a call for many from being made; nothing was done for any. [errors.Is] and [errors.As] look
+// into each item's error.
+type BulkError struct {
+	// Op is what was attempted: "add".
+	Op string
+	// Of is how many items were given.
+	Of int
+	// Items has at least one entry, in the order given.
+	Items []ItemError
+}
+
+// Error names the first items, and says how many more there are.
+func (e *BulkError) Error() string {
+	const most = 8
+	var b strings.Builder
+	fmt.Fprintf(&b, "wgnode: %s %d peers: nothing was done: ", e.Op, e.Of)
+	for i, item := range e.Items[:min(len(e.Items), most)] {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		fmt.Fprintf(&b, "item %d: %v", item.Index, item.Err)
+	}
+	if more := len(e.Items) - most; more > 0 {
+		fmt.Fprintf(&b, "; and %d more", more)
+	}
+	return b.String()
+}
+
+// Unwrap gives the items' errors.
+func (e *BulkError) Unwrap() []error {
+	errs := make([]error, len(e.Items))
+	for i, item := range e.Items {
+		errs[i] = item.Err
+	}
+	return errs
+}
+
 // Problem is one rule that an input breaks.
 type Problem struct {
 	// Field is the Go name of the field, with an index where there is one: "Addrs[1]".

@@ -36,6 +36,8 @@ type fakeDataplane struct {
 
 	// adopted is what a dataplane that outlived a former node has counted beyond what that node stored.
 	adopted quota.Counters
+	// refuse, when not nil, is asked about every change.
+	refuse func(Change) error
 	// mute keeps the dataplane from reporting what its counters reach.
 	mute bool
 }
@@ -68,6 +70,12 @@ func (f *fakeDataplane) setHook(hook func(ctx context.Context, call string) erro
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.hook = hook
+}
+
+func (f *fakeDataplane) setRefuse(refuse func(Change) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refuse = refuse
 }
 
 func (f *fakeDataplane) Start(ctx context.Context, cfg DataplaneConfig, want State) (DataplaneInfo, error) {
@@ -109,6 +117,11 @@ func (f *fakeDataplane) Apply(ctx context.Context, change Change) error {
 	defer f.mu.Unlock()
 	if !f.started || f.closed {
 		return errors.New("fake: Apply on a dataplane that is not running")
+	}
+	if f.refuse != nil {
+		if err := f.refuse(change); err != nil {
+			return err
+		}
 	}
 	return f.applyLocked(change)
 }

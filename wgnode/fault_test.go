@@ -73,13 +73,18 @@ func (f *fault) hit() error {
 // TestFaults makes every call that every operation makes fail, in every way: refused; made and then reported as failed;
 // refused because the caller's context ends there. The node is then as it was before, and the operation can be repeated.
 func TestFaults(t *testing.T) {
-	var fresh, known wgtypes.Key
+	var fresh, other, known wgtypes.Key
 	operations := map[string]func(ctx context.Context, r *rig) error{
 		"AddPeer": func(ctx context.Context, r *rig) error {
 			_, err := r.AddPeer(ctx, PeerSpec{PublicKey: fresh, Account: "acme", DataCap: capOf(10)})
 			return err
 		},
-		"RemovePeer": func(ctx context.Context, r *rig) error { return r.RemovePeer(ctx, known) },
+		"AddPeers": func(ctx context.Context, r *rig) error {
+			_, err := r.AddPeers(ctx, []PeerSpec{{PublicKey: fresh, Account: "acme"}, {PublicKey: other, DataCap: capOf(10)}})
+			return err
+		},
+		"RemovePeers": func(ctx context.Context, r *rig) error { return r.RemovePeers(ctx, []wgtypes.Key{known}) },
+		"RemovePeer":  func(ctx context.Context, r *rig) error { return r.RemovePeer(ctx, known) },
 		"PutAccount, new": func(ctx context.Context, r *rig) error {
 			_, err := r.PutAccount(ctx, AccountSpec{ID: "new"})
 			return err
@@ -120,7 +125,7 @@ func TestFaults(t *testing.T) {
 				}
 				t.Run(label, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
-						fresh, known = newKey(t), newKey(t)
+						fresh, other, known = newKey(t), newKey(t), newKey(t)
 						strikeEverywhere(t, operate, arm, cancelled, known)
 					})
 				})

@@ -28,6 +28,8 @@ type Node struct {
 
 	// slot admits one change at a time; see acquire. Who holds it owns what follows up to mu.
 	slot chan struct{}
+	// arrivals are added by whoever gets the slot next.
+	arrivals arrivals
 	// owed are mutations whose opposite may have become durable although it was to be undone.
 	owed map[recordID]Mutation
 	// failing are the periodic tasks whose last run failed, so that each is reported once.
