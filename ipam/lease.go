@@ -71,29 +71,41 @@ func (p *Pool) LeaseAddr(a netip.Addr) error {
 // Release gives back an address, which then rests in quarantine. The error matches [ErrNotLeased], also for an address
 // that rests already, or [ErrNotInPool].
 func (p *Pool) Release(a netip.Addr) error {
-	return p.giveBack("release", a, func(elapsed time.Duration) rest {
-		if p.quarantine == NoQuarantine {
-			return rest{kind: restOver}
-		}
-		return rest{kind: restUntil, until: roundUp(elapsed+p.quarantine, p.grain())}
+	return p.giveBack("release", a, func(elapsed time.Duration, _ time.Time) rest { return p.restOf(elapsed, p.quarantine) })
+}
+
+// ReleaseUntil is Release for an address whose quarantine began before, as a process finds it that goes on where another
+// ended: it rests until then by the wall clock, but at least as long as those released before it, and not longer than if it
+// were released now. A time that is past leaves it no quarantine.
+func (p *Pool) ReleaseUntil(a netip.Addr, until time.Time) error {
+	return p.giveBack("release", a, func(elapsed time.Duration, now time.Time) rest {
+		return p.restOf(elapsed, min(until.Sub(now.Round(0)), p.quarantine))
 	})
+}
+
+// restOf is a quarantine of that length from now.
+func (p *Pool) restOf(elapsed, length time.Duration) rest {
+	if length <= 0 { // NoQuarantine among them
+		return rest{kind: restOver}
+	}
+	return rest{kind: restUntil, until: roundUp(elapsed+length, p.grain())}
 }
 
 // Discard gives back an address that its holder never used, as when adding a peer fails half way: it is free at once, as
 // if it had not been leased. The errors are those of [Pool.Release].
 func (p *Pool) Discard(a netip.Addr) error {
-	return p.giveBack("discard", a, func(time.Duration) rest { return rest{kind: restNever} })
+	return p.giveBack("discard", a, func(time.Duration, time.Time) rest { return rest{kind: restNever} })
 }
 
 // giveBack ends a lease; after says what follows it.
-func (p *Pool) giveBack(op string, a netip.Addr, after func(elapsed time.Duration) rest) error {
+func (p *Pool) giveBack(op string, a netip.Addr, after func(elapsed time.Duration, now time.Time) rest) error {
 	at, err := p.locate(op, a)
 	if err != nil {
 		return err
 	}
-	b, elapsed, _ := p.enter(at.book)
+	b, elapsed, now := p.enter(at.book)
 	defer p.mu.Unlock()
-	if !b.giveBack(at.window, a, after(elapsed)) {
+	if !b.giveBack(at.window, a, after(elapsed, now)) {
 		return &AddrError{Op: op, Addr: a, Err: ErrNotLeased}
 	}
 	return nil

@@ -49,6 +49,9 @@ func New(cfg Config) (*Pool, error) {
 	return p, nil
 }
 
+// Quarantine returns how long a released address rests; 0: not at all.
+func (p *Pool) Quarantine() time.Duration { return max(p.quarantine, 0) }
+
 // Families returns the families that the pool has, IPv4 first.
 func (p *Pool) Families() []Family {
 	list := make([]Family, 0, len(p.layouts))

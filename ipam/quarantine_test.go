@@ -136,3 +136,35 @@ func TestUntilHolds(t *testing.T) {
 		require.NoError(t, pool.LeaseAddr(second))
 	}
 }
+
+// TestReleaseUntil gives back what rested before, in the order that the rests end.
+func TestReleaseUntil(t *testing.T) {
+	for _, list := range []string{"10.0.0.7 10.0.0.8 10.0.0.9 10.0.0.10", "fd00::7:0:0:1 fd00::7:0:0:2 fd00::7:0:0:3 fd00::7:0:0:4"} {
+		clock := newWallClock()
+		pool := must(ipam.New(ipam.Config{Prefixes: prefixes("10.0.0.0/24 fd00::/64"), Now: clock.Now, Quarantine: time.Minute}))
+		begun := clock.now
+		var addrs []netip.Addr
+		for text := range strings.FieldsSeq(list) {
+			addrs = append(addrs, netip.MustParseAddr(text))
+			require.NoError(t, pool.LeaseAddr(addrs[len(addrs)-1]))
+		}
+		over, short, long, full := addrs[0], addrs[1], addrs[2], addrs[3]
+		require.NoError(t, pool.ReleaseUntil(over, begun))
+		require.NoError(t, pool.ReleaseUntil(short, begun.Add(10*time.Second)))
+		require.NoError(t, pool.ReleaseUntil(long, begun.Add(time.Hour)), "no longer than a quarantine")
+		require.NoError(t, pool.Release(full))
+		require.ErrorIs(t, pool.ReleaseUntil(full, begun), ipam.ErrNotLeased)
+		require.NoError(t, pool.Check())
+
+		require.NoError(t, pool.LeaseAddr(over))
+		clock.now = begun.Add(10*time.Second - 1)
+		require.ErrorIs(t, pool.LeaseAddr(short), ipam.ErrQuarantined)
+		clock.now = begun.Add(12 * time.Second) // and a grain
+		require.NoError(t, pool.LeaseAddr(short))
+		clock.now = begun.Add(time.Minute - 1)
+		require.ErrorIs(t, pool.LeaseAddr(long), ipam.ErrQuarantined)
+		clock.now = begun.Add(65 * time.Second)
+		require.NoError(t, pool.LeaseAddr(long))
+		require.NoError(t, pool.LeaseAddr(full))
+	}
+}

@@ -215,7 +215,7 @@ func (n *Node) install(ctx context.Context, fresh []*addition) (refused bool, er
 	if err != nil {
 		return false, err
 	}
-	steps := []step{n.stored(insertion, deletion)}
+	steps := []step{n.stored(append(insertion, n.resting.endRest(peers)...), deletion)}
 	for part := range slices.Chunk(peers, maxTogether) {
 		var change, inverse Change
 		for _, p := range part {
@@ -240,6 +240,11 @@ func (n *Node) install(ctx context.Context, fresh []*addition) (refused bool, er
 			inv.addPeer(p)
 		}
 	})
+	for _, p := range peers {
+		for _, addr := range p.addrs {
+			delete(n.resting, addr)
+		}
+	}
 	events := make([]Event, len(fresh))
 	for i, a := range fresh {
 		p := a.peer

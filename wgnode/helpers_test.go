@@ -165,10 +165,15 @@ func (r *rig) soundStore(t require.TestingT) {
 			key, err := parseKey(record.Key)
 			require.NoError(t, err)
 			require.Contains(t, r.inv.peers, key, "%s in the store", record.Kind)
+		case RecordQuarantine:
+			addr, until, err := decodeResting(record)
+			require.NoError(t, err)
+			require.Equal(t, r.resting[addr], until, "quarantine of %s", addr)
 		case RecordAccount, RecordAccountUsage:
 			require.Contains(t, r.inv.accounts, record.Key, "%s in the store", record.Kind)
 		}
 	}
+	require.Equal(t, len(r.resting), got[RecordQuarantine], "quarantine records")
 	for _, kind := range []RecordKind{RecordPeer, RecordPeerUsage} {
 		require.Equal(t, len(r.inv.peers), got[kind], "%s records", kind)
 	}

@@ -21,6 +21,7 @@ type kept struct {
 	accounts   map[string]*account
 	peers      map[wgtypes.Key]*peer
 	usage      map[Subject]usageRecord
+	resting    resting
 }
 
 func newKept() *kept {
@@ -28,6 +29,7 @@ func newKept() *kept {
 		accounts: make(map[string]*account),
 		peers:    make(map[wgtypes.Key]*peer),
 		usage:    make(map[Subject]usageRecord),
+		resting:  make(resting),
 	}
 }
 
@@ -66,6 +68,12 @@ func (k *kept) take(r Record) error {
 		subject, usage, err := decodeUsage(r)
 		if err == nil {
 			k.usage[subject] = usage
+		}
+		return err
+	case RecordQuarantine:
+		addr, until, err := decodeResting(r)
+		if err == nil {
+			k.resting[addr] = until
 		}
 		return err
 	default:

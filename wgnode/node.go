@@ -31,7 +31,8 @@ type Node struct {
 	// arrivals are added by whoever gets the slot next.
 	arrivals arrivals
 	// owed are mutations whose opposite may have become durable although it was to be undone.
-	owed map[recordID]Mutation
+	owed    map[recordID]Mutation
+	resting resting
 	// failing are the periodic tasks whose last run failed, so that each is reported once.
 	failing map[EventKind]error
 

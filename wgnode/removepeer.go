@@ -3,6 +3,7 @@ package wgnode
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -48,6 +49,11 @@ func (n *Node) uninstall(ctx context.Context, peers []*peer, reason RemovalReaso
 	if err != nil {
 		return err
 	}
+	rest, begun, undone, err := restOf(n.up.pool, peers, time.Now())
+	if err != nil {
+		return err
+	}
+	deletion, insertion = append(deletion, begun...), append(insertion, undone...)
 	if err := n.perform(ctx, n.applied(removal, restoration), n.stored(deletion, insertion)); err != nil {
 		return err
 	}
@@ -56,6 +62,7 @@ func (n *Node) uninstall(ctx context.Context, peers []*peer, reason RemovalReaso
 			inv.removePeer(p)
 		}
 	})
+	maps.Copy(n.resting, rest)
 	events := make([]Event, len(peers))
 	for i, p := range peers {
 		if err := n.release(p); err != nil {

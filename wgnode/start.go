@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ecdh"
 	"fmt"
+	"maps"
 	"net/netip"
 	"time"
 
@@ -35,6 +36,17 @@ func (n *Node) bringUp(ctx context.Context) ([]Event, error) {
 	if err != nil {
 		return nil, err
 	}
+	now := wallClock(time.Now())
+	over, err := kept.resting.resume(pool, now)
+	if err != nil {
+		return nil, err
+	}
+	rest, begun, undone, err := restOf(pool, expired, now)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(kept.resting, rest)
+	batch, inverse = append(append(batch, over...), begun...), append(inverse, undone...)
 	private, err := n.chooseKey(kept.privateKey)
 	if err != nil {
 		return nil, err
@@ -67,7 +79,7 @@ func (n *Node) bringUp(ctx context.Context) ([]Event, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.inv, n.up, n.synced = inv, up, up.since
+	n.inv, n.up, n.synced, n.resting = inv, up, up.since, kept.resting
 	return append([]Event{{Kind: NodeStarted}}, events...), nil
 }
 

@@ -36,6 +36,8 @@ const (
 	RecordAccountUsage RecordKind = "account-usage"
 	// RecordPeerUsage holds a peer's counters and the state of its data cap, by its public key in base64.
 	RecordPeerUsage RecordKind = "peer-usage"
+	// RecordQuarantine holds when the quarantine of a former peer's address is over, by the address.
+	RecordQuarantine RecordKind = "quarantine"
 )
 
 // Record is one stored value. A store does not look into Value, which is JSON with a version.

@@ -210,5 +210,5 @@ func (n *Node) checkpoint(ctx context.Context) error {
 			e.common().saved()
 		}
 	})
-	return pollErr
+	return errors.Join(pollErr, n.forgetRests(ctx))
 }
