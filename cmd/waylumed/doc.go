@@ -3,6 +3,8 @@
 //	waylumed demo      a node and its peers on the loopback, measured
 //	waylumed up        a node with a first peer, at once
 //	waylumed doctor    what this host can do, and which dataplane it gets
+//	waylumed backup    a copy of a node's state, while it runs
+//	waylumed state     check a state file, or restore it from a backup
 //	waylumed version   what this program was built from
 //
 // Every command has --help. None needs a privilege, and up makes use of one; none executes another program.

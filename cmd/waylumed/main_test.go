@@ -114,7 +114,13 @@ func TestUsageErrors(t *testing.T) {
 		"up --interface 0 --uplink a/b": "2 things are wrong",
 		"up --nat full --source-addrs x --control-ports ssh --control-allow 1.2.3.4/8": "4 things are wrong",
 		"up --dataplane userspace --leave-firewalls --fwmark 0xca6c":                   "2 things are wrong",
-		"up --fwmark x": "Run 'waylumed up --help'",
+		"up --fwmark x":   "Run 'waylumed up --help'",
+		"backup":          "wants backup FILE",
+		"backup a b":      "wants backup FILE",
+		"state":           "say what to do with the state",
+		"state chekc x":   `unknown command "chekc"`,
+		"state check":     "wants check FILE",
+		"state restore x": "wants restore BACKUP FILE",
 	} {
 		t.Run(line, func(t *testing.T) {
 			status, stdout, stderr := command(t.Context(), strings.Fields(line)...)
@@ -167,7 +173,7 @@ func TestCompletion(t *testing.T) {
 
 // Each command says what it does, how it is used, and what each flag is.
 func TestHelp(t *testing.T) {
-	for _, name := range []string{"", "demo", "up", "doctor", "version"} {
+	for _, name := range []string{"", "demo", "up", "doctor", "backup", "state", "state check", "state restore", "version"} {
 		status, stdout, _ := command(t.Context(), append(strings.Fields(name), "--help")...)
 		require.Equal(t, exitOK, status)
 		require.Contains(t, stdout, "Examples:\n  waylumed", name)

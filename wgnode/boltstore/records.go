@@ -20,25 +20,32 @@ const (
 	sumSize = 4
 )
 
-// Load yields every record. It reads page by page, so that no transaction is open while the loop's body runs. A record
-// whose checksum is wrong, and a number of records that is not what was committed, are [ErrDamaged].
+// Load yields every record. It reads page by page, so that no transaction is open while the loop's body runs: what is
+// committed meanwhile it may yield or not. A record whose checksum is wrong, and a number of records that is not what was
+// committed, are [ErrDamaged].
 func (s *Store) Load(ctx context.Context) iter.Seq2[wgnode.Record, error] {
 	return func(yield func(wgnode.Record, error) bool) {
 		var last wgnode.Record
-		var total uint64
+		var total, first uint64
+		still := true // no commit came between
 		for {
 			page, err := s.loadPage(ctx, last)
-			for _, r := range page {
+			for _, r := range page.records {
 				if !yield(r, nil) {
 					return
 				}
 				last = r
 			}
-			total += uint64(len(page))
-			if err == nil && len(page) < pageSize {
-				if err = s.checkCount(total); err == nil {
+			if total == 0 {
+				first = page.commit
+			}
+			still = still && page.commit == first
+			total += uint64(len(page.records))
+			if err == nil && len(page.records) < pageSize {
+				if !still || total == page.committed {
 					return
 				}
+				err = explain("load", s.path, fmt.Errorf("%w: it has %d records, and %d were committed", ErrDamaged, total, page.committed))
 			}
 			if err != nil {
 				yield(wgnode.Record{}, err)
@@ -48,13 +55,23 @@ func (s *Store) Load(ctx context.Context) iter.Seq2[wgnode.Record, error] {
 	}
 }
 
-func (s *Store) loadPage(ctx context.Context, last wgnode.Record) (page []wgnode.Record, err error) {
+// loadedPage is some of the records.
+type loadedPage struct {
+	records           []wgnode.Record
+	commit, committed uint64 // number of the commit that left them; how many records it left
+}
+
+func (s *Store) loadPage(ctx context.Context, last wgnode.Record) (page loadedPage, err error) {
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return loadedPage{}, context.Cause(ctx)
 	}
 	err = s.guard("load", func() error {
-		return s.db.View(func(tx *bolt.Tx) error {
-			page, err = readPage(tx, last)
+		return s.db.View(func(tx *bolt.Tx) (err error) {
+			page.commit = uint64(tx.ID())
+			if page.committed, err = number(tx.Bucket(metaBucket()), countKey()); err != nil {
+				return err
+			}
+			page.records, err = readPage(tx, last)
 			return err
 		})
 	})
@@ -91,24 +108,16 @@ func readPage(tx *bolt.Tx, last wgnode.Record) (page []wgnode.Record, err error)
 	return page, nil
 }
 
-func (s *Store) checkCount(total uint64) error {
-	return s.guard("load", func() error {
-		return s.db.View(func(tx *bolt.Tx) error {
-			count, err := number(tx.Bucket(metaBucket()), countKey())
-			if err == nil && count != total {
-				err = fmt.Errorf("%w: it has %d records, and %d were committed", ErrDamaged, total, count)
-			}
-			return err
-		})
-	})
-}
-
-// Commit writes the batch in one transaction, and returns when it is on the disk.
+// Commit writes the batch in one transaction, and returns when it is on the disk. After an error it may have been written or
+// not; a later Commit first makes sure of what was, so that no failure of the disk spoils what is committed after it.
 func (s *Store) Commit(ctx context.Context, batch []wgnode.Mutation) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return s.guard("commit", func() error {
+	if err := s.heal(); err != nil {
+		return err
+	}
+	err := s.guard("commit", func() error {
 		return s.db.Update(func(tx *bolt.Tx) error {
 			meta, records := tx.Bucket(metaBucket()), tx.Bucket(recordsBucket())
 			count, err := number(meta, countKey())
@@ -125,6 +134,10 @@ func (s *Store) Commit(ctx context.Context, batch []wgnode.Mutation) error {
 			return putNumber(meta, countKey(), count)
 		})
 	})
+	if err != nil {
+		s.suspect.Store(true)
+	}
+	return err
 }
 
 // apply makes one mutation, and returns how many records of its kind and key there were and are: 0 or 1.
@@ -157,7 +170,7 @@ func seal(r wgnode.Record) []byte {
 
 // open copies a record out of the file's memory map.
 func open(kind, key, sealed []byte) (wgnode.Record, error) {
-	if len(sealed) < sumSize || binary.BigEndian.Uint32(sealed) != checksum(kind, key, sealed[sumSize:]) {
+	if !sound(kind, key, sealed) {
 		return wgnode.Record{}, fmt.Errorf("%w: the checksum of %s %q is wrong", ErrDamaged, kind, key)
 	}
 	return wgnode.Record{
@@ -165,6 +178,11 @@ func open(kind, key, sealed []byte) (wgnode.Record, error) {
 		Key:   string(key),
 		Value: append([]byte(nil), sealed[sumSize:]...),
 	}, nil
+}
+
+// sound says whether a value has its checksum.
+func sound(kind, key, sealed []byte) bool {
+	return len(sealed) >= sumSize && binary.BigEndian.Uint32(sealed) == checksum(kind, key, sealed[sumSize:])
 }
 
 func checksum(kind, key, value []byte) uint32 {

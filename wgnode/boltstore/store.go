@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/waylume/waylume/wgnode"
 )
@@ -18,16 +21,10 @@ const (
 	// DefaultLockTimeout is how long Open waits for a file in use: long enough for a service that is being restarted.
 	DefaultLockTimeout = 3 * time.Second
 
-	// schema is the version of the file's layout:
-	//
-	//	meta     schema -> version in decimal
-	//	         count  -> number of records in decimal
-	//	records  KIND   -> bucket of key -> CRC-32C of kind, key and value, then the value
-	//
-	// bbolt guards only its two root pages with checksums: the others are guarded by ours, and by the count.
-	schema = 1
-
 	fileMode fs.FileMode = 0o600
+
+	// growth is by how many bytes the file grows, beyond what it needs.
+	growth = 1 << 20
 )
 
 // Options are how a file is opened. The zero value is what most want.
@@ -40,125 +37,174 @@ var _ wgnode.Store = (*Store)(nil)
 
 // Store is an open file. Its methods may be called from any goroutine.
 type Store struct {
-	db   *bolt.DB
-	path string
+	path    string
+	timeout time.Duration
+	layout  layout
+
+	// suspect says that a commit failed; heal comes before the next one.
+	suspect atomic.Bool
+
+	// stuck says that bbolt panicked: its locks may be held for ever.
+	stuck atomic.Bool
+
+	mu       sync.RWMutex // held for reading while db is used, for writing while it is exchanged
+	db       *bolt.DB
+	file     *os.File    // what db has open
+	pageSize int         // of bbolt, in bytes
+	first    fs.FileInfo // of the file that was opened first
+	closed   bool
 }
 
-// Open opens the file, or makes it if there is none; its directory must exist. Errors are of type [*FileError] and match
-// [ErrLocked], [ErrNewer], [ErrDamaged], [ErrForeign], or what the system says.
-func Open(path string, opts Options) (*Store, error) {
-	s := &Store{path: path}
+// Open opens the file, or makes it if there is none; its directory must exist. It reads all of a file that is there, and
+// refuses one that is damaged anywhere. Errors are of type [*FileError] and match [ErrLocked], [ErrNewer], [ErrDamaged],
+// [ErrForeign], or what the system says; a file that is refused is left as it was.
+func Open(path string, opts Options) (*Store, error) { return openAs(path, opts, currentLayout()) }
+
+func openAs(path string, opts Options, l layout) (*Store, error) {
 	if opts.LockTimeout <= 0 {
 		opts.LockTimeout = DefaultLockTimeout
 	}
-	_, err := os.Stat(path)
-	existed := err == nil
-
-	err = s.guard("open", func() error {
-		s.db, err = bolt.Open(path, fileMode, &bolt.Options{Timeout: opts.LockTimeout, FreelistType: bolt.FreelistMapType})
-		return err
-	})
-	if err != nil {
+	s := &Store{path: path, timeout: opts.LockTimeout, layout: l}
+	if err := explain("open", path, s.open(true)); err != nil {
 		return nil, err
-	}
-	if err := s.guard("open", func() error { return s.prepare(existed) }); err != nil {
-		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// prepare checks the schema, or writes it into a file that is new.
-func (s *Store) prepare(existed bool) error {
-	if err := os.Chmod(s.path, fileMode); err != nil {
+// open looks at the file before bbolt may follow and change what is in it, and opens it.
+func (s *Store) open(orMake bool) error {
+	if _, err := os.Lstat(s.path); errors.Is(err, fs.ErrNotExist) && orMake {
+		if err := s.layout.create(s.path); err != nil {
+			return err
+		}
+	}
+	shared, err := openShared(s.path, s.timeout)
+	if err != nil {
 		return err
 	}
-	var ours bool
-	err := s.db.View(func(tx *bolt.Tx) error {
-		meta := tx.Bucket(metaBucket())
-		if ours = meta != nil && tx.Bucket(recordsBucket()) != nil; !ours {
-			return nil
-		}
-		return checkSchema(meta)
-	})
-	switch {
-	case err != nil || ours:
-		return err
-	case existed:
-		return ErrForeign
+	a, err := inspect(s.path, s.layout.version())
+	if err == nil {
+		err = a.err()
 	}
-	return s.db.Update(func(tx *bolt.Tx) error {
-		meta, err := tx.CreateBucket(metaBucket())
-		if err != nil {
-			return err
-		}
-		if _, err := tx.CreateBucket(recordsBucket()); err != nil {
-			return err
-		}
-		if err := putNumber(meta, countKey(), 0); err != nil {
-			return err
-		}
-		return putNumber(meta, schemaKey(), schema)
-	})
+	if err = errors.Join(err, shared.close()); err != nil {
+		return err
+	}
+	return s.openDB()
 }
 
-func checkSchema(meta *bolt.Bucket) error {
-	version, err := number(meta, schemaKey())
-	switch {
-	case err != nil:
+// openDB opens the file with bbolt. What another process did to it since it was looked at, another Store did.
+func (s *Store) openDB() (err error) {
+	opts := &bolt.Options{
+		Timeout: s.timeout, FreelistType: bolt.FreelistMapType, InitialMmapSize: mapSize(),
+		OpenFile: func(path string, flag int, mode fs.FileMode) (*os.File, error) {
+			file, err := os.OpenFile(path, flag&^os.O_CREATE, mode)
+			s.file = file
+			return file, err
+		},
+	}
+	err = fenced(func() (err error) {
+		s.db, err = bolt.Open(s.path, fileMode, opts)
 		return err
-	case version == 0:
-		return fmt.Errorf("%w: its schema version is 0", ErrDamaged)
-	case version > schema:
-		return fmt.Errorf("%w: it has schema version %d, and this program knows none after %d", ErrNewer, version, schema)
+	})
+	if errors.As(err, new(*panicError)) {
+		return errors.Join(err, unlockClose(s.file))
+	}
+	if err != nil {
+		return err
+	}
+	s.db.AllocSize = growth
+	err = fenced(func() error {
+		s.pageSize = s.db.Info().PageSize
+		if err := s.recognise(); err != nil {
+			return err
+		}
+		if err := os.Chmod(s.path, fileMode); err != nil {
+			return err
+		}
+		return s.layout.migrate(s.db)
+	})
+	if err != nil {
+		return errors.Join(err, s.db.Close())
 	}
 	return nil
 }
 
-func metaBucket() []byte    { return []byte("meta") }
-func recordsBucket() []byte { return []byte("records") }
-func schemaKey() []byte     { return []byte("schema") }
-func countKey() []byte      { return []byte("count") }
+// recognise fails if heal has opened another file than the one that had the path at first.
+func (s *Store) recognise() error {
+	info, err := s.file.Stat()
+	switch {
+	case err != nil:
+		return err
+	case s.first == nil:
+		s.first = info
+	case !os.SameFile(s.first, info):
+		return errors.New("another file has taken its place: move it back, or start the node again")
+	}
+	return nil
+}
+
+// mapSize is how much of the address space the file gets at first. bbolt can make a map larger only while nobody reads: with
+// room from the start, no commit waits until a backup is written.
+func mapSize() int {
+	if strconv.IntSize < 64 || runtime.GOOS == "windows" { // where the map would make the file as large
+		return 0
+	}
+	return 1 << 30
+}
 
 // Path is the file's path as it was given to Open.
 func (s *Store) Path() string { return s.path }
 
-// Close unlocks the file.
+// Close unlocks the file. It waits for a Backup that is under way.
 func (s *Store) Close() error {
-	return s.guard("close", s.db.Close)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	switch {
+	case s.db == nil: // heal could not open it again
+		return nil
+	case s.stuck.Load():
+		return explain("close", s.path, unlockClose(s.file))
+	}
+	return explain("close", s.path, fenced(s.db.Close))
 }
 
-// guard runs an operation, and makes an error of what bbolt panics about when it meets a damaged page, a fault in the
-// file's memory map included.
-func (s *Store) guard(op string, do func() error) (err error) {
+// guard runs an operation on the file.
+func (s *Store) guard(op string, do func() error) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	switch {
+	case s.closed:
+		return explain(op, s.path, ErrClosed)
+	case s.db == nil:
+		return explain(op, s.path, errors.New("it could not be opened again after a commit that failed"))
+	case s.stuck.Load():
+		return explain(op, s.path, fmt.Errorf("%w: it was found out while it was in use", ErrDamaged))
+	}
+	err := fenced(do)
+	if errors.As(err, new(*panicError)) {
+		s.stuck.Store(true)
+	}
+	return explain(op, s.path, err)
+}
+
+// fenced makes an error of what bbolt panics about when it meets a damaged page, a fault in the file's memory map included.
+func fenced(do func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", ErrDamaged, p)
+			err = &panicError{p}
 		}
-		err = s.explain(op, err)
 	}()
 	return do()
 }
 
-// explain puts an error into words.
-func (s *Store) explain(op string, err error) error {
-	e := &FileError{Op: op, Path: s.path, Err: err}
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, bolterrors.ErrTimeout):
-		e.Err, e.Hint = ErrLocked, "stop the other process that uses it, or give this node a file of its own"
-	case errors.Is(err, bolterrors.ErrDatabaseNotOpen):
-		e.Err = ErrClosed
-	case errors.Is(err, ErrNewer):
-		e.Hint = "run the newer program, or restore a backup that this one made"
-	case errors.Is(err, ErrForeign):
-		e.Hint = "give the path of a node's state, or delete the file to begin with an empty one"
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum),
-		errors.Is(err, bolterrors.ErrVersionMismatch):
-		e.Err, e.Hint = fmt.Errorf("%w: %w", ErrDamaged, err), "restore a backup"
-	case errors.Is(err, ErrDamaged):
-		e.Hint = "restore a backup"
-	}
-	return e
-}
+// panicError is what bbolt panicked about.
+type panicError struct{ reason any }
+
+func (e *panicError) Error() string { return fmt.Sprintf("%v: %v", ErrDamaged, e.reason) }
+
+func (e *panicError) Unwrap() error { return ErrDamaged }

@@ -2,6 +2,7 @@ package boltstore_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -13,36 +14,52 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	bolt "go.etcd.io/bbolt"
 	"go.uber.org/goleak"
 
 	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/boltstore"
+	"github.com/waylume/waylume/wgnode/wgnodetest/storetest"
 )
 
-// holdEnv tells the test binary to be the second process: to hold the file that it names until its input ends.
-const holdEnv = "BOLTSTORE_TEST_HOLD"
+// childVariable has the test binary do, as a process of its own, what one of children is named after.
+const childVariable = "BOLTSTORE_TEST_CHILD"
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv(holdEnv); path != "" {
-		os.Exit(hold(path))
+	if name := os.Getenv(childVariable); name != "" {
+		if err := children()[name](os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
 }
 
-func hold(path string) int {
-	store, err := boltstore.Open(path, boltstore.Options{})
-	if err != nil {
-		return 1
-	}
-	fmt.Println("held")
-	if _, err := io.Copy(io.Discard, os.Stdin); err != nil || store.Close() != nil {
-		return 1
-	}
-	return 0
+func children() map[string]func(args []string) error {
+	all := map[string]func([]string) error{"hold": hold, "write": writeOn}
+	maps.Copy(all, childrenHere())
+	return all
 }
 
-func newPath(t *testing.T) string { return filepath.Join(t.TempDir(), "state.db") }
+// child is a process that does what one of children does.
+func child(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), childVariable+"="+name)
+	return cmd
+}
+
+// hold holds the file that it is given until its input ends.
+func hold(args []string) error {
+	store, err := boltstore.Open(args[0], boltstore.Options{})
+	if err != nil {
+		return err
+	}
+	fmt.Println("held")
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return errors.Join(err, store.Close())
+}
+
+func newPath(t testing.TB) string { return filepath.Join(t.TempDir(), "state.db") }
 
 func open(t *testing.T, path string) *boltstore.Store {
 	t.Helper()
@@ -88,22 +105,25 @@ func TestFileInUseByThisProcess(t *testing.T) {
 
 func TestFileInUseByAnotherProcess(t *testing.T) {
 	path := newPath(t)
-	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), holdEnv+"="+path)
-	input, err := child.StdinPipe()
+	cmd := child("hold", path)
+	input, err := cmd.StdinPipe()
 	require.NoError(t, err)
-	output, err := child.StdoutPipe()
+	output, err := cmd.StdoutPipe()
 	require.NoError(t, err)
-	require.NoError(t, child.Start())
+	require.NoError(t, cmd.Start())
 	line, err := bufio.NewReader(output).ReadString('\n')
 	require.NoError(t, err)
 	require.Equal(t, "held\n", line)
 
 	file := refuse(t, path, boltstore.ErrLocked)
 	require.Contains(t, file.Error(), "stop the other process")
+	if runtime.GOOS == "linux" {
+		require.Equal(t, cmd.Process.Pid, file.Holder.PID)
+		require.Contains(t, file.Error(), fmt.Sprintf("in use by process %d (boltstore.test)", cmd.Process.Pid))
+	}
 
 	require.NoError(t, input.Close())
-	require.NoError(t, child.Wait())
+	require.NoError(t, cmd.Wait())
 	open(t, path)
 }
 
@@ -111,119 +131,11 @@ func TestClosedStore(t *testing.T) {
 	store := open(t, newPath(t))
 	require.NoError(t, store.Close())
 	require.NoError(t, store.Close())
-	require.ErrorIs(t, store.Commit(t.Context(), []wgnode.Mutation{put(wgnode.RecordPeer, "p", "1")}), boltstore.ErrClosed)
-	_, err := contents(store)
+	require.ErrorIs(t, store.Commit(t.Context(), []wgnode.Mutation{storetest.Put(wgnode.RecordPeer, "p", "1")}), boltstore.ErrClosed)
+	_, err := storetest.Contents(t.Context(), store)
 	require.ErrorIs(t, err, boltstore.ErrClosed)
 }
 
 func TestMissingDirectory(t *testing.T) {
 	refuse(t, filepath.Join(t.TempDir(), "absent", "state.db"), os.ErrNotExist)
-}
-
-func TestNewerSchemaIsRefused(t *testing.T) {
-	path := newPath(t)
-	require.NoError(t, open(t, path).Close())
-	setSchema(t, path, "2")
-	file := refuse(t, path, boltstore.ErrNewer)
-	require.Contains(t, file.Error(), "newer program")
-	setSchema(t, path, "one")
-	refuse(t, path, boltstore.ErrDamaged)
-	setSchema(t, path, "1")
-	open(t, path)
-}
-
-func setSchema(t *testing.T, path, version string) {
-	t.Helper()
-	db, err := bolt.Open(path, 0o600, nil)
-	require.NoError(t, err)
-	require.NoError(t, db.Update(func(tx *bolt.Tx) error {
-		return tx.Bucket([]byte("meta")).Put([]byte("schema"), []byte(version))
-	}))
-	require.NoError(t, db.Close())
-}
-
-// TestForeignFilesAreRefused covers files that are there and hold no state: none is taken for an empty store.
-func TestForeignFilesAreRefused(t *testing.T) {
-	t.Run("empty", func(t *testing.T) {
-		path := newPath(t)
-		require.NoError(t, os.WriteFile(path, nil, 0o600))
-		refuse(t, path, boltstore.ErrForeign)
-		refuse(t, path, boltstore.ErrForeign)
-	})
-	t.Run("text", func(t *testing.T) {
-		path := newPath(t)
-		require.NoError(t, os.WriteFile(path, make([]byte, 1<<16), 0o600))
-		refuse(t, path, boltstore.ErrDamaged)
-	})
-	t.Run("another bbolt file", func(t *testing.T) {
-		path := newPath(t)
-		db, err := bolt.Open(path, 0o600, nil)
-		require.NoError(t, err)
-		require.NoError(t, db.Close())
-		refuse(t, path, boltstore.ErrForeign)
-	})
-}
-
-// TestDamagedFiles cuts a file at lengths across it, and overwrites each of its pages: whatever is done to it, the store
-// yields what was committed, or refuses. It never panics, and never yields something else. Only when one of the two root
-// pages is broken, bbolt takes that for a commit that was cut off, and yields what the commit before left.
-func TestDamagedFiles(t *testing.T) {
-	path := newPath(t)
-	store := open(t, path)
-	var batch []wgnode.Mutation
-	for i := range 400 {
-		batch = append(batch, put(wgnode.RecordPeer, string(rune('a'+i%26))+time.Duration(i).String(), "0123456789abcdef0123456789abcdef"))
-	}
-	require.NoError(t, store.Commit(t.Context(), batch[:len(batch)-1]))
-	before, err := contents(store)
-	require.NoError(t, err)
-	require.NoError(t, store.Commit(t.Context(), batch[len(batch)-1:]))
-	want, err := contents(store)
-	require.NoError(t, err)
-	require.NoError(t, store.Close())
-	sound, err := os.ReadFile(path)
-	require.NoError(t, err)
-
-	try := func(t *testing.T, data []byte) (survived bool) {
-		t.Helper()
-		path := newPath(t) // a damaged file may stay locked in the process that found it out
-		require.NoError(t, os.WriteFile(path, data, 0o600))
-		store, err := boltstore.Open(path, boltstore.Options{LockTimeout: time.Second})
-		if err != nil {
-			return false
-		}
-		defer store.Close()
-		got, err := contents(store)
-		if err != nil {
-			return false
-		}
-		if !maps.Equal(before, got) {
-			require.Equal(t, want, got)
-		}
-		return maps.Equal(want, got)
-	}
-	require.True(t, try(t, sound))
-	page := os.Getpagesize()
-	t.Run("cut", func(t *testing.T) {
-		refused := 0
-		for size := 0; size < len(sound); size += page / 2 {
-			if !try(t, sound[:size]) {
-				refused++
-			}
-		}
-		require.Positive(t, refused)
-	})
-	t.Run("overwritten", func(t *testing.T) {
-		refused := 0
-		for at := 0; at < len(sound); at += page {
-			data := append([]byte(nil), sound...)
-			for i := range data[at : at+page] {
-				data[at+i] ^= 0xa5
-			}
-			if !try(t, data) {
-				refused++
-			}
-		}
-		require.Positive(t, refused)
-	})
 }

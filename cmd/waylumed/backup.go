@@ -1,0 +1,56 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waylume/waylume/cmd/waylumed/internal/state"
+	"github.com/waylume/waylume/cmd/waylumed/internal/up"
+	"github.com/waylume/waylume/wgnode/boltstore"
+)
+
+func backupCommand(sys system) *cobra.Command {
+	var opts boltstore.BackupOptions
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Copy a node's state, while it runs",
+		Long: `Backup writes a copy of a node's state as it is at one moment, and checks it. The
+node may run: it hands the copy out through a socket beside its state, which only
+its own user and root may use. The file is for its owner only, as it holds keys.
+
+'waylumed state check' reads it, and 'waylumed state restore' puts it back.`,
+		Example: `  waylumed backup monday.db
+  waylumed backup --force --state /var/lib/waylume /mnt/node.db`,
+		Args: files(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if dir == "" {
+				home, _ := os.UserHomeDir() // without one, --state is asked for
+				if dir = up.StateDir(sys.getenv, os.Geteuid() == 0, home); dir == "" {
+					return usageError{errors.New("there is no home to look for the state in: name its directory with --state")}
+				}
+			}
+			report, running, err := state.Backup(cmd.Context(), filepath.Clean(dir), args[0], opts)
+			if err != nil {
+				return err
+			}
+			state.Show(sys.stdout, report)
+			from := "its file, which no node uses"
+			if running {
+				from = "the node that runs"
+			}
+			fmt.Fprintf(sys.stdout, "A backup of the state in %s, from %s.\n", dir, from)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&dir, "state", "", "`directory` of the node's state (default where up has it)")
+	cmd.Flags().BoolVar(&opts.Overwrite, "force", false, "replace a file that is there")
+	if err := cmd.MarkFlagDirname("state"); err != nil {
+		panic(err) // a flag that is not there: a mistake in this file
+	}
+	return cmd
+}

@@ -1,0 +1,16 @@
+// Package control lets another process ask something of a node that runs: today, for a copy of its state.
+//
+// [Listen] serves a Unix socket beside the state file. Its mode is 0600, which is all that says who may ask: the user that
+// the node runs as, and root. The node writes nothing for those who ask, and opens no file that they name: a backup goes
+// through the socket, and the one who asked writes it with rights of its own.
+//
+// # Protocol
+//
+// A connection carries one request, a line of JSON of at most 4 KiB:
+//
+//	{"version":1,"verb":"backup"}
+//
+// The answer is a line of JSON, with "error" if there is none. After {"version":1} the state follows in pieces, each with its
+// length before it as 32 bits in network byte order, at most 64 KiB; the length 0 ends them, and another line of JSON says
+// whether they are all. Either side gives up when the other does nothing for half a minute.
+package control
