@@ -29,7 +29,9 @@ type Account struct {
 	SpeedLimit shaping.Limit
 	DataCap    quota.Cap
 	// Peers is the number of the account's peers.
-	Peers     int
+	Peers int
+	// Suspended: nothing of the account's peers passes, until [Node.Resume] is called for it.
+	Suspended bool
 	CreatedAt time.Time
 }
 
@@ -61,6 +63,7 @@ func (a *account) view() Account {
 		SpeedLimit: a.speedLimit,
 		DataCap:    a.dataCap.Clone(),
 		Peers:      a.peers.len(),
+		Suspended:  a.suspended,
 		CreatedAt:  a.createdAt,
 	}
 }

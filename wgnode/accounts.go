@@ -3,6 +3,7 @@ package wgnode
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -32,13 +33,14 @@ func (n *Node) putAccount(ctx context.Context, spec AccountSpec) (Account, error
 	case !ok:
 		a, err = n.createAccount(ctx, spec)
 	case !a.matches(spec):
-		err = n.revise(ctx, a, revision{
+		err = n.revise(ctx, revision{
 			detail: "specification", counts: true,
-			edit: func(next *core, now time.Time) error {
-				next.labels, next.speedLimit = spec.Labels, spec.SpeedLimit
-				return next.setCap(spec.DataCap, now)
+			edit: func(next entity, now time.Time) error {
+				c := next.common()
+				c.labels, c.speedLimit = spec.Labels, spec.SpeedLimit
+				return c.setCap(spec.DataCap, now)
 			},
-		})
+		}, a)
 	}
 	if err != nil {
 		return Account{}, err
@@ -74,13 +76,21 @@ func (n *Node) createAccount(ctx context.Context, spec AccountSpec) (*account, e
 // RemoveAccount removes an account that has no peers; one that has is [ErrAccountInUse], one that is not there
 // [ErrNotFound]. What it used is forgotten.
 func (n *Node) RemoveAccount(ctx context.Context, id string) error {
-	if err := n.removeAccount(ctx, id); err != nil {
+	if err := n.removeAccount(ctx, id, false); err != nil {
 		return &OpError{"remove", OfAccount(abridge(id)), err}
 	}
 	return nil
 }
 
-func (n *Node) removeAccount(ctx context.Context, id string) error {
+// RemoveAccountAndPeers removes an account with all its peers, as RemovePeer and RemoveAccount do, all or nothing.
+func (n *Node) RemoveAccountAndPeers(ctx context.Context, id string) error {
+	if err := n.removeAccount(ctx, id, true); err != nil {
+		return &OpError{"remove with its peers", OfAccount(abridge(id)), err}
+	}
+	return nil
+}
+
+func (n *Node) removeAccount(ctx context.Context, id string, andPeers bool) error {
 	release, err := n.acquire(ctx)
 	if err != nil {
 		return err
@@ -91,26 +101,10 @@ func (n *Node) removeAccount(ctx context.Context, id string) error {
 	switch {
 	case !ok:
 		return ErrNotFound
-	case a.peers.len() > 0:
+	case a.peers.len() > 0 && !andPeers:
 		return ErrAccountInUse
 	}
-	if _, err := n.read(ctx, queryOf(a)); err != nil {
-		n.log.Warn("counters of a leaving account not read", "account", id, "error", err)
-	}
-	deletion, insertion, err := removalOf(a)
-	if err != nil {
-		return err
-	}
-	restoration := Change{}
-	a.addTo(&restoration)
-	err = n.perform(ctx, n.applied(Change{RemoveAccounts: []string{id}}, restoration), n.stored(deletion, insertion))
-	if err != nil {
-		return err
-	}
-	n.settle(func(inv *inventory) { inv.removeAccount(a) })
-	n.log.Debug("account removed", "account", id)
-	n.events.publish(Event{Kind: AccountRemoved, Account: id, Counters: a.counters})
-	return nil
+	return n.uninstall(ctx, RemovalRequested, slices.Clone(a.peers.entries), a)
 }
 
 func (s AccountSpec) clone() AccountSpec {

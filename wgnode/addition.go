@@ -189,6 +189,7 @@ func (n *Node) prepare(a *addition, sequence uint64) error {
 	if p.addrs, err = n.lease(p.key, a.spec.Addrs); err != nil {
 		return fmt.Errorf("lease an address: %w", err)
 	}
+	n.inv.receive(p, time.Now())
 	a.peer = p
 	return nil
 }

@@ -91,13 +91,17 @@ func (n *Node) checkPeer(spec PeerSpec, now time.Time) error {
 	p.addrs(spec.Addrs, n.up.pool.Prefixes())
 	n.mu.RLock()
 	p.account(&n.inv, spec.Account)
+	known, ok := n.inv.peers[spec.PublicKey]
+	again := ok && known.expiresAt.Equal(spec.ExpiresAt) // it may be in its grace period
 	n.mu.RUnlock()
 	p.labels(spec.Labels)
 	p.check("SpeedLimit", spec.SpeedLimit.Validate())
 	p.dataCap("DataCap", spec.DataCap)
-	if !spec.ExpiresAt.IsZero() && !spec.ExpiresAt.After(now) {
-		p.add("ExpiresAt", "%s is past", spec.ExpiresAt.Format(time.RFC3339))
+	if !again {
+		p.expiry("ExpiresAt", spec.ExpiresAt, now)
 	}
+	p.gracePeriod("GracePeriod", spec.GracePeriod)
+	p.idleTimeout("IdleTimeout", spec.IdleTimeout)
 	return p.err("peer")
 }
 
@@ -122,7 +126,8 @@ func newPeer(spec PeerSpec, sequence uint64, now time.Time) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	core.labels, core.speedLimit, core.expiresAt = spec.Labels, spec.SpeedLimit, spec.ExpiresAt
+	core.labels, core.speedLimit = spec.Labels, spec.SpeedLimit
+	core.expiresAt, core.gracePeriod, core.idleTimeout = spec.ExpiresAt, spec.GracePeriod, spec.IdleTimeout
 	return &peer{
 		core:         core,
 		key:          spec.PublicKey,

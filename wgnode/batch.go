@@ -71,7 +71,7 @@ func usageID(s Subject) (RecordKind, string) {
 
 func encodeUsage(c *core) (Record, error) {
 	kind, key := usageID(c.subject)
-	return encode(kind, key, usageRecord{version{recordVersion}, c.counters, c.ledger})
+	return encode(kind, key, usageRecordOf(c))
 }
 
 func decodeUsage(r Record) (Subject, usageRecord, error) {
@@ -86,6 +86,9 @@ func decodeUsage(r Record) (Subject, usageRecord, error) {
 	var u usageRecord
 	if err := decode(r, &u); err != nil {
 		return Subject{}, usageRecord{}, err
+	}
+	if u.Seen < 0 {
+		return Subject{}, usageRecord{}, errors.New("seen: is negative")
 	}
 	if u.Ledger == nil {
 		return Subject{}, usageRecord{}, errors.New("it has no ledger")

@@ -111,7 +111,7 @@ func (n *Node) removeAll(ctx context.Context, keys []wgtypes.Key) (wrong []ItemE
 	if len(wrong)+len(peers) == 0 || len(wrong) > 0 {
 		return wrong, nil
 	}
-	return nil, n.uninstall(ctx, peers, RemovalRequested)
+	return nil, n.uninstall(ctx, RemovalRequested, peers)
 }
 
 func bulkOp(op string, items int) string { return fmt.Sprintf("%s %d peers", op, items) }

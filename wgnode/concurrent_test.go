@@ -70,6 +70,7 @@ func TestConcurrentUse(t *testing.T) {
 			return nil
 		},
 	}
+	operations = append(operations, lifecycleOperations(t, r, keys, accounts)...)
 	var wg sync.WaitGroup
 	var stop atomic.Bool
 	for i := range 8 {

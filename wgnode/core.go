@@ -10,11 +10,10 @@ import (
 
 // core is what a peer and an account have in common.
 type core struct {
-	subject   Subject
-	sequence  uint64
-	createdAt time.Time
-	// expiresAt is zero for what stays, as accounts do.
-	expiresAt  time.Time
+	tenure
+	subject    Subject
+	sequence   uint64
+	createdAt  time.Time
 	labels     map[string]string
 	speedLimit shaping.Limit
 	dataCap    quota.Cap
@@ -56,6 +55,7 @@ func (c core) clone() core {
 // restore takes over what was stored of usage.
 func (c *core) restore(u usageRecord) {
 	c.ledger, c.counters = u.Ledger, u.Counters
+	c.lapsed, c.seen = u.Lapsed, u.Seen
 }
 
 // setCap changes the cap of a copy that is not in force yet. Setting what is so is no change, lest a ledger see one.
@@ -104,11 +104,10 @@ func happened(h quota.Event) Event {
 }
 
 // wake is when the node must look at the entity for time's sake; zero: never.
-func (c *core) wake() time.Time { return earlier(c.ledger.Next(), c.expiresAt) }
+func (c *core) wake() time.Time { return earlier(c.ledger.Next(), c.next()) }
 
-func (c *core) expired(now time.Time) bool { return !c.expiresAt.IsZero() && !c.expiresAt.After(now) }
-
-// stale reports that the dataplane does not have the budget that it should.
+// stale reports that the dataplane does not have the budget that it should. Of what it does not have at all, that is no
+// matter: what comes back comes with its budget.
 func (c *core) stale() bool { return c.applied != c.ledger.Budget() }
 
 // inForce notes that the dataplane was given the entity as it is.

@@ -5,7 +5,7 @@
 //
 // [New] checks a [Config] and copies it; it touches nothing. [Node.Start] loads the [Store], and brings the dataplane up
 // with every limit and rule standing before the first packet can pass. From then on the node serves calls from any
-// goroutine, removes peers that expire, begins new periods of data caps, writes usage to the store, and compares the
+// goroutine, closes and removes peers whose time is over, begins new periods of data caps, writes usage to the store, and compares the
 // dataplane with what it should be, on a period and whenever the dataplane says that someone touched it. [Node.Close]
 // stops traffic, writes usage, and joins the one goroutine there is; [Node.Wait] returns the error of a node that had to
 // close itself.
@@ -17,6 +17,26 @@
 // a success that changes nothing. Input is checked whole: one [*ValidationError] names every problem.
 //
 // What happens is told as [Event] values to any number of readers; one that falls behind is told how much it missed.
+//
+// # The life of a peer
+//
+//	         AddPeer
+//	            |
+//	            v     Suspend, of the peer or its account
+//	         active <------------------------------------> suspended
+//	          ^  |                 Resume
+//	SetExpiry |  | ExpiresAt, with a GracePeriod
+//	          |  v
+//	         expired ----> removed: RemovePeer, the end of ExpiresAt and GracePeriod, IdleTimeout
+//
+// Only an active peer is known to the dataplane: one that is suspended or in its grace period cannot even shake hands. It
+// keeps its addresses and its usage, the periods of its data cap begin and end, and it may be changed, rekeyed and moved to
+// another account; its expiry goes on, while its silence does not count. A peer may be both suspended and expired, and is
+// active again when it is neither. What passes in the moment between the last reading of its counters and its leaving of
+// the dataplane, microseconds to milliseconds, is not counted as its own, but as its account's.
+//
+// Each of these calls can be made for a peer or for all peers of an account, which is one change: in the store, in the
+// dataplane, whole or not at all. A restart changes nothing of it.
 //
 // # Privileges
 //

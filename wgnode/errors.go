@@ -16,7 +16,7 @@ var (
 	// ErrInvalid: the input breaks a rule; the error is a [*ValidationError].
 	ErrInvalid = errors.New("invalid")
 	// ErrAccountInUse: the account still has peers, so that it cannot be removed.
-	ErrAccountInUse = errors.New("account still has peers: remove them first")
+	ErrAccountInUse = errors.New("account still has peers: remove or move them first")
 	// ErrNotStarted: the node has not been started, or its start failed.
 	ErrNotStarted = errors.New("node is not started: call Start first")
 	// ErrStarted: Start was called on a node that is starting or running.

@@ -25,16 +25,32 @@ const (
 	NodeChanged
 	// PeerAdded sets Peer and Account.
 	PeerAdded
-	// PeerChanged sets Peer, Account, and Detail with what was changed: "speed limit", "data cap", "top-up", "usage reset".
+	// PeerChanged sets Peer, Account, and Detail with what was changed: "speed limit", "data cap", "top-up", "usage reset",
+	// "expiry", "grace period", "idle timeout", "preshared key", or "clock set back before expiry".
 	PeerChanged
 	// PeerRemoved sets Peer, Account, Reason, and Counters with what the peer moved in its life.
 	PeerRemoved
+	// PeerSuspended sets Peer.
+	PeerSuspended
+	// PeerResumed sets Peer.
+	PeerResumed
+	// PeerExpired: the peer's ExpiresAt came, and its grace period runs, at the end of which it is removed. It sets Peer and
+	// Account.
+	PeerExpired
+	// PeerRekeyed sets Peer with the new key, FormerPeer with the one before, and Account.
+	PeerRekeyed
+	// PeerMoved sets Peer, Account, and FormerAccount, which are empty for no account.
+	PeerMoved
 	// AccountAdded sets Account.
 	AccountAdded
 	// AccountChanged sets Account and Detail.
 	AccountChanged
 	// AccountRemoved sets Account and Counters.
 	AccountRemoved
+	// AccountSuspended sets Account. There is no event for each of its peers, nor with AccountResumed.
+	AccountSuspended
+	// AccountResumed sets Account.
+	AccountResumed
 	// UsageThreshold: a subject used Percent of its data cap. It sets Peer or Account, Percent and Usage.
 	UsageThreshold
 	// CapReached: a subject's data cap is used up, and is now blocking or throttling. It sets Peer or Account, and Usage.
@@ -55,7 +71,10 @@ const (
 var eventNames = [...]string{
 	Missed: "missed", NodeStarted: "node-started", NodeClosed: "node-closed", NodeChanged: "node-changed",
 	PeerAdded: "peer-added", PeerChanged: "peer-changed", PeerRemoved: "peer-removed",
+	PeerSuspended: "peer-suspended", PeerResumed: "peer-resumed", PeerExpired: "peer-expired",
+	PeerRekeyed: "peer-rekeyed", PeerMoved: "peer-moved",
 	AccountAdded: "account-added", AccountChanged: "account-changed", AccountRemoved: "account-removed",
+	AccountSuspended: "account-suspended", AccountResumed: "account-resumed",
 	UsageThreshold: "usage-threshold", CapReached: "cap-reached", PeriodStarted: "period-started",
 	Repaired: "repaired", SyncFailed: "sync-failed", CheckpointFailed: "checkpoint-failed",
 }
@@ -77,17 +96,21 @@ type RemovalReason int
 const (
 	// RemovalRequested: RemovePeer was called.
 	RemovalRequested RemovalReason = iota + 1
-	// RemovalExpired: the peer's ExpiresAt came.
+	// RemovalExpired: the peer's ExpiresAt came, and its grace period is past.
 	RemovalExpired
+	// RemovalIdle: the peer had shaken no hands for its IdleTimeout.
+	RemovalIdle
 )
 
-// String is "requested" or "expired".
+// String is "requested", "expired" or "idle".
 func (r RemovalReason) String() string {
 	switch r {
 	case RemovalRequested:
 		return "requested"
 	case RemovalExpired:
 		return "expired"
+	case RemovalIdle:
+		return "idle"
 	default:
 		return fmt.Sprintf("reason-%d", int(r))
 	}
@@ -104,7 +127,10 @@ type Event struct {
 	Kind     EventKind
 	Peer     wgtypes.Key
 	Account  string
-	Reason   RemovalReason
+	// FormerPeer and FormerAccount are what Peer and Account were before.
+	FormerPeer    wgtypes.Key
+	FormerAccount string
+	Reason        RemovalReason
 	// Percent of the cap, 1 to 100.
 	Percent int
 	// Usage is the subject's usage when the event was found; for PeriodStarted, in the new period.
@@ -129,6 +155,12 @@ func (e Event) String() string {
 	}
 	if e.Account != "" {
 		fmt.Fprintf(&b, " account=%q", e.Account)
+	}
+	if e.FormerPeer != (wgtypes.Key{}) {
+		fmt.Fprintf(&b, " former_peer=%s", e.FormerPeer)
+	}
+	if e.FormerAccount != "" {
+		fmt.Fprintf(&b, " former_account=%q", e.FormerAccount)
 	}
 	if e.Reason != 0 {
 		fmt.Fprintf(&b, " reason=%s", e.Reason)

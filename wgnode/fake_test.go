@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
@@ -31,6 +32,7 @@ type fakeDataplane struct {
 	policy     isolation.Policy
 	peers      map[wgtypes.Key]*fakePeer
 	accounts   map[string]*fakeAccount
+	handshakes map[wgtypes.Key]time.Time
 	calls      []string
 	dropped    uint64
 
@@ -38,6 +40,8 @@ type fakeDataplane struct {
 	adopted quota.Counters
 	// refuse, when not nil, is asked about every change.
 	refuse func(Change) error
+	// onDevice, when not nil, is called when handshakes are read.
+	onDevice func()
 	// mute keeps the dataplane from reporting what its counters reach.
 	mute bool
 }
@@ -92,6 +96,9 @@ func (f *fakeDataplane) Start(ctx context.Context, cfg DataplaneConfig, want Sta
 	}
 	f.cfg, f.started = cfg, true
 	f.peers, f.accounts = make(map[wgtypes.Key]*fakePeer), make(map[string]*fakeAccount)
+	if f.handshakes == nil {
+		f.handshakes = make(map[wgtypes.Key]time.Time)
+	}
 	for i := range want.Peers {
 		want.Peers[i].Counters.Download += f.adopted.Download
 		want.Peers[i].Counters.Upload += f.adopted.Upload
@@ -147,6 +154,7 @@ func (f *fakeDataplane) applyLocked(c Change) error {
 	}
 	for _, key := range c.RemovePeers {
 		delete(f.peers, key)
+		delete(f.handshakes, key)
 	}
 	for _, p := range c.SetPeers {
 		if old, ok := f.peers[p.PublicKey]; ok {
@@ -256,10 +264,17 @@ func (f *fakeDataplane) Stats(ctx context.Context, q StatsQuery) (Stats, error) 
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if q.Device && f.onDevice != nil {
+		f.onDevice()
+	}
 	s := Stats{Dropped: map[string]uint64{"quota": f.dropped}}
 	for key, p := range f.peers {
 		if q.All || slices.Contains(q.Peers, key) {
-			s.Peers = append(s.Peers, PeerStats{PublicKey: key, Counters: p.meter.Counters(), Depleted: p.meter.Depleted()})
+			stats := PeerStats{PublicKey: key, Counters: p.meter.Counters(), Depleted: p.meter.Depleted()}
+			if q.Device {
+				stats.LastHandshake = f.handshakes[key]
+			}
+			s.Peers = append(s.Peers, stats)
 		}
 	}
 	for id, a := range f.accounts {
@@ -305,6 +320,7 @@ func (f *fakeDataplane) move(key wgtypes.Key, d quota.Direction, n int) bool {
 func (f *fakeDataplane) lose(key wgtypes.Key) {
 	f.mu.Lock()
 	delete(f.peers, key)
+	delete(f.handshakes, key)
 	f.mu.Unlock()
 	f.cfg.Notify(DataplaneEvent{Kind: DataplaneDisturbed})
 }

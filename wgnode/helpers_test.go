@@ -114,20 +114,24 @@ func (r *rig) sound(t require.TestingT) {
 	r.dataplane.mu.Lock()
 	defer r.dataplane.mu.Unlock()
 
-	require.Len(t, r.dataplane.peers, len(inv.peers), "peers in the dataplane")
 	require.Len(t, r.dataplane.accounts, len(inv.accounts), "accounts in the dataplane")
 	require.Len(t, inv.peerOrder.entries, len(inv.peers))
 	require.Len(t, inv.accountOrder.entries, len(inv.accounts))
-	leased, members := 0, 0
+	leased, members, active := 0, 0, 0
 	for key, p := range inv.peers {
-		have, ok := r.dataplane.peers[key]
-		require.True(t, ok, "peer %s is not in the dataplane", key)
-		require.True(t, have.Equal(p.state()), "peer %s differs in the dataplane: have %+v, want %+v", key, have.PeerState, p.state())
+		require.Equal(t, inv.suspended(p.account), p.accountSuspended, "peer %s", key)
+		if p.active() {
+			active++
+			have, ok := r.dataplane.peers[key]
+			require.True(t, ok, "peer %s is not in the dataplane", key)
+			require.True(t, have.Equal(p.state()), "peer %s differs in the dataplane: have %+v, want %+v", key, have.PeerState, p.state())
+		}
 		for _, addr := range p.addrs {
 			require.True(t, r.up.pool.Leased(addr))
 			leased++
 		}
 	}
+	require.Len(t, r.dataplane.peers, active, "peers in the dataplane")
 	for id, a := range inv.accounts {
 		have, ok := r.dataplane.accounts[id]
 		require.True(t, ok, "account %q is not in the dataplane", id)

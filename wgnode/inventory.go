@@ -15,7 +15,7 @@ type entity interface {
 	// clone returns a copy to work on; assign takes one over.
 	clone() entity
 	assign(from entity)
-	// addTo adds setting the entity to a change.
+	// addTo adds setting the entity to a change, if it is active.
 	addTo(*Change)
 	// definition is the stored form of what was specified.
 	definition() (Record, error)
@@ -32,6 +32,12 @@ type inventory struct {
 	deadlines    deadlines
 	// sequence is the last one given to a peer or an account.
 	sequence uint64
+
+	// ranBefore is how long the node had run before it was started at since; see running.
+	ranBefore time.Duration
+	since     time.Time
+	// surveyed is how long it had run when all handshakes were last read.
+	surveyed time.Duration
 }
 
 func newInventory(speedLimit shaping.Limit, policy isolation.Policy) inventory {
@@ -40,7 +46,46 @@ func newInventory(speedLimit shaping.Limit, policy isolation.Policy) inventory {
 		policy:     policy,
 		peers:      make(map[wgtypes.Key]*peer),
 		accounts:   make(map[string]*account),
+		since:      time.Now(),
 	}
+}
+
+// running is how long the node has run until now, in all its life: a clock that stands while the node does not run, and that
+// nobody can set.
+func (inv *inventory) running(now time.Time) time.Duration { return inv.ranBefore + now.Sub(inv.since) }
+
+// suspended reports whether an account is there and suspended.
+func (inv *inventory) suspended(account string) bool {
+	a, ok := inv.accounts[account]
+	return ok && a.suspended
+}
+
+// receive fits a new peer in with what is there. The caller then puts it in force, and adds it.
+func (inv *inventory) receive(p *peer, now time.Time) {
+	p.accountSuspended = inv.suspended(p.account)
+	p.seen = inv.running(now)
+	p.expectIdle(now, p.seen)
+}
+
+// replace lets a revised copy take the place of an entity.
+func (inv *inventory) replace(e, next entity) {
+	if p, ok := e.(*peer); ok {
+		q := next.(*peer)
+		if q.key != p.key {
+			delete(inv.peers, p.key)
+			inv.peers[q.key] = p
+		}
+		if q.account != p.account {
+			if a, ok := inv.accounts[p.account]; ok {
+				a.peers.remove(p.sequence)
+			}
+			if a, ok := inv.accounts[q.account]; ok {
+				a.peers.add(p)
+			}
+		}
+	}
+	e.assign(next)
+	inv.deadlines.set(e, e.common().wake())
 }
 
 // addPeer takes in a peer, whose account is there already.
@@ -107,7 +152,7 @@ func (inv *inventory) entities(yield func(entity) bool) {
 	}
 }
 
-// state is what the dataplane must have in force.
+// state is what the dataplane must have in force: all that is active.
 func (inv *inventory) state() State {
 	s := State{
 		SpeedLimit: inv.speedLimit,
@@ -119,7 +164,9 @@ func (inv *inventory) state() State {
 		s.Accounts = append(s.Accounts, a.state())
 	}
 	for _, p := range inv.peerOrder.entries {
-		s.Peers = append(s.Peers, p.state())
+		if p.active() {
+			s.Peers = append(s.Peers, p.state())
+		}
 	}
 	return s
 }

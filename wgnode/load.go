@@ -18,6 +18,7 @@ import (
 type kept struct {
 	privateKey wgtypes.Key
 	sequence   uint64
+	running    time.Duration
 	accounts   map[string]*account
 	peers      map[wgtypes.Key]*peer
 	usage      map[Subject]usageRecord
@@ -87,6 +88,8 @@ func (k *kept) takeNode(r Record) (err error) {
 		k.privateKey, err = decodeNodeKey(r)
 	case sequenceRecord:
 		k.sequence, err = decodeSequence(r)
+	case runningRecord:
+		k.running, err = decodeRunning(r)
 	default:
 		err = errors.New("this program knows no such record")
 	}
@@ -94,12 +97,12 @@ func (k *kept) takeNode(r Record) (err error) {
 }
 
 // populate makes the inventory of what was kept: it joins usage to its subjects, leases addresses, and lets time pass for
-// data caps. Peers that expired meanwhile are left out; their addresses are in quarantine.
+// data caps. Peers whose time was over meanwhile are left out; their addresses are in quarantine.
 func (k *kept) populate(inv *inventory, pool *ipam.Pool, now time.Time) (expired []*peer, events []Event, err error) {
 	if err := errors.Join(unambiguous(inOrder(k.accounts)), unambiguous(inOrder(k.peers))); err != nil {
 		return nil, nil, err
 	}
-	inv.sequence = k.sequence
+	inv.sequence, inv.ranBefore, inv.surveyed = k.sequence, k.running, k.running
 	for _, a := range inOrder(k.accounts) {
 		if err := k.join(a); err != nil {
 			return nil, nil, err
@@ -111,8 +114,9 @@ func (k *kept) populate(inv *inventory, pool *ipam.Pool, now time.Time) (expired
 		if err := k.admit(p, inv, pool); err != nil {
 			return nil, nil, err
 		}
-		if !p.expired(now) {
+		if !p.over(now) {
 			events = append(events, p.advance(now)...)
+			events = append(events, p.reinstate(inv, now)...)
 			inv.addPeer(p)
 			continue
 		}
@@ -128,6 +132,20 @@ func (k *kept) populate(inv *inventory, pool *ipam.Pool, now time.Time) (expired
 		return nil, nil, corruptUsage(subject, "it belongs to nothing that is stored")
 	}
 	return expired, events, nil
+}
+
+// reinstate fits a peer that was stored in with what else was. It tells of an expiry that was not told.
+func (p *peer) reinstate(inv *inventory, now time.Time) []Event {
+	p.accountSuspended = inv.suspended(p.account)
+	told := p.lapsed
+	p.lapsed = p.expired(now)
+	p.unsaved = p.unsaved || p.lapsed != told
+	p.seen = min(p.seen, inv.ranBefore) // the rest is lost that it had run for
+	p.expectIdle(now, inv.ranBefore)
+	if !p.lapsed || told {
+		return nil
+	}
+	return []Event{expired(p)}
 }
 
 // admit checks that a peer fits with what else was kept, and leases its addresses.

@@ -67,6 +67,9 @@ func (n *Node) work(ctx context.Context, due *schedule) {
 	now := time.Now()
 	if m.sync || !due.sync.After(now) {
 		due.sync = now.Add(n.cfg.SyncPeriod)
+		if err := n.unlapse(ctx, now); err != nil {
+			n.log.Warn("peers that have not expired after all not opened", "error", err)
+		}
 		if _, err := n.sync(ctx); err != nil {
 			due.sync = now.Add(min(retryDelay, n.cfg.SyncPeriod))
 		}
@@ -82,8 +85,8 @@ func (n *Node) work(ctx context.Context, due *schedule) {
 	}
 }
 
-// meetDeadlines removes the peers whose time has come, and brings the data caps whose time has come up to date. What
-// fails is tried again after a rest. The caller holds the slot.
+// meetDeadlines closes and removes the peers whose time has come, and brings the data caps whose time has come up to date.
+// What fails is tried again after a rest. The caller holds the slot.
 func (n *Node) meetDeadlines(ctx context.Context, now time.Time) {
 	n.mu.Lock()
 	due := n.inv.deadlines.due(now, maxDue)
@@ -93,6 +96,12 @@ func (n *Node) meetDeadlines(ctx context.Context, now time.Time) {
 	}
 	if err := n.expire(ctx, due, now); err != nil {
 		n.log.Warn("expired peers not removed", "error", err)
+	}
+	if err := n.lapse(ctx, due, now); err != nil {
+		n.log.Warn("expired peers not closed", "error", err)
+	}
+	if err := n.retire(ctx, due, now); err != nil {
+		n.log.Warn("idle peers not removed", "error", err)
 	}
 	if err := n.rollOver(ctx, due); err != nil {
 		n.log.Warn("data caps not brought up to date", "error", err)

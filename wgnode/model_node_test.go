@@ -29,7 +29,7 @@ func TestNodeAgainstModel(t *testing.T) {
 		// What fails in the bubble's goroutine has to fail in rapid's.
 		var failure any
 		synctest.Test(t, func(t *testing.T) {
-			d := &driver{rt: rt, model: &model{}, keys: keys, rig: startRig(t, unhurried)}
+			d := &driver{rt: rt, model: &model{now: time.Now()}, keys: keys, rig: startRig(t, unhurried)}
 			defer func() {
 				failure = recover()
 				d.rig.dataplane.setHook(nil)
@@ -72,6 +72,18 @@ func (d *driver) run() {
 		"restart":        d.restart,
 		"lose":           d.lose,
 		"":               d.compare,
+
+		"suspend":           func(rt *rapid.T) { d.suspend(rt, true) },
+		"resume":            func(rt *rapid.T) { d.suspend(rt, false) },
+		"rekey peer":        d.rekeyPeer,
+		"rekey account":     d.rekeyAccount,
+		"move peer":         d.movePeer,
+		"move peers":        d.movePeers,
+		"remove with peers": d.removeWithPeers,
+		"set expiry":        d.setExpiry,
+		"set grace period":  d.setGracePeriod,
+		"set idle timeout":  d.setIdleTimeout,
+		"shake hands":       d.shake,
 	})
 }
 
@@ -121,7 +133,13 @@ func drawAccount(rt *rapid.T) string {
 }
 
 func (d *driver) drawKey(rt *rapid.T) wgtypes.Key {
-	return d.keys[rapid.IntRange(0, len(d.keys)-1).Draw(rt, "key")]
+	keys := slices.Clone(d.keys)
+	for _, p := range d.model.peers {
+		if !slices.Contains(keys, p.spec.PublicKey) { // the node made it
+			keys = append(keys, p.spec.PublicKey)
+		}
+	}
+	return keys[rapid.IntRange(0, len(keys)-1).Draw(rt, "key")]
 }
 
 func (d *driver) drawSubject(rt *rapid.T) Subject {
@@ -132,7 +150,10 @@ func (d *driver) drawSubject(rt *rapid.T) Subject {
 }
 
 func (d *driver) addPeer(rt *rapid.T) {
-	spec := PeerSpec{PublicKey: d.drawKey(rt), SpeedLimit: drawLimit(rt), DataCap: drawCap(rt)}
+	spec := PeerSpec{
+		PublicKey: d.drawKey(rt), SpeedLimit: drawLimit(rt), DataCap: drawCap(rt),
+		GracePeriod: drawGracePeriod(rt), IdleTimeout: drawIdleTimeout(rt),
+	}
 	if rapid.Bool().Draw(rt, "in account") {
 		spec.Account = drawAccount(rt)
 	}
@@ -158,13 +179,14 @@ func (d *driver) addPeer(rt *rapid.T) {
 	if made {
 		require.Equal(rt, old == nil, added.Created)
 		if old == nil {
-			d.model.peers = append(d.model.peers, &modelPeer{spec, modelTally{limit: spec.DataCap}})
+			d.model.peers = append(d.model.peers, &modelPeer{spec: spec, tally: modelTally{limit: spec.DataCap}})
 		}
 	}
 }
 
 func sameSpec(a, b PeerSpec) bool {
-	return a.Account == b.Account && a.SpeedLimit == b.SpeedLimit && a.DataCap.Equal(b.DataCap) && a.ExpiresAt.Equal(b.ExpiresAt)
+	return a.Account == b.Account && a.SpeedLimit == b.SpeedLimit && a.DataCap.Equal(b.DataCap) && a.ExpiresAt.Equal(b.ExpiresAt) &&
+		a.GracePeriod == b.GracePeriod && a.IdleTimeout == b.IdleTimeout
 }
 
 func (d *driver) removePeer(rt *rapid.T) {
@@ -194,7 +216,7 @@ func (d *driver) putAccount(rt *rapid.T) {
 		a.spec = spec
 		return
 	}
-	d.model.accounts = append(d.model.accounts, &modelAccount{spec, modelTally{limit: spec.DataCap}})
+	d.model.accounts = append(d.model.accounts, &modelAccount{spec: spec, tally: modelTally{limit: spec.DataCap}})
 }
 
 func (d *driver) removeAccount(rt *rapid.T) {
@@ -270,7 +292,7 @@ func (d *driver) traffic(rt *rapid.T) {
 	direction := rapid.SampledFrom([]quota.Direction{quota.Download, quota.Upload}).Draw(rt, "direction")
 	p := d.model.peer(key)
 	passes := false
-	if p != nil {
+	if p != nil && d.model.active(p) {
 		a := d.model.account(p.spec.Account)
 		before := p.tally
 		passes = p.tally.take(n)
@@ -290,11 +312,13 @@ func (d *driver) sleep(rt *rapid.T) {
 // restart closes the node, at times lets it be down for a while, and starts another on what it stored.
 func (d *driver) restart(rt *rapid.T) {
 	require.NoError(rt, d.rig.Close())
+	d.model.reach(time.Now(), true)
 	if rapid.Bool().Draw(rt, "down") {
 		time.Sleep(time.Duration(rapid.IntRange(1, 60).Draw(rt, "hours")) * time.Hour)
 	}
 	d.rig = newRig(d.t, d.rig.store, unhurried)
 	require.NoError(rt, d.rig.Start(context.Background()))
+	d.model.reach(time.Now(), false)
 }
 
 // lose has the dataplane lose a peer whose counters the node has just read, so that it can give them back.
@@ -307,15 +331,21 @@ func (d *driver) lose(rt *rapid.T) {
 // compare holds the node to the model.
 func (d *driver) compare(rt *rapid.T) {
 	synctest.Wait()
-	d.model.reach(time.Now())
+	d.model.reach(time.Now(), true)
 	d.rig.sound(rt)
 
 	peers := slices.Collect(d.rig.Peers(ListOptions{}))
 	require.Len(rt, peers, len(d.model.peers))
 	for i, p := range peers {
-		want := d.model.peers[i].spec
+		held := d.model.peers[i]
+		want := held.spec
 		require.Equal(rt, want.PublicKey, p.PublicKey, "peers are in the order in which they were added")
-		got := PeerSpec{PublicKey: p.PublicKey, Account: p.Account, SpeedLimit: p.SpeedLimit, DataCap: p.DataCap, ExpiresAt: p.ExpiresAt}
+		got := PeerSpec{
+			PublicKey: p.PublicKey, Account: p.Account, SpeedLimit: p.SpeedLimit, DataCap: p.DataCap,
+			ExpiresAt: p.ExpiresAt, GracePeriod: p.GracePeriod, IdleTimeout: p.IdleTimeout,
+		}
+		require.Equal(rt, []bool{held.suspended, d.model.accountSuspended(held), held.lapsed, d.model.active(held)},
+			[]bool{p.Suspended, p.AccountSuspended, p.Expired, p.Active()}, "%s is suspended, by account, in grace, active", p.PublicKey)
 		require.True(rt, sameSpec(want, got), "want %+v, got %+v", want, got)
 		d.compareUsage(rt, OfPeer(p.PublicKey), d.model.peers[i].tally)
 	}
@@ -330,6 +360,7 @@ func (d *driver) compare(rt *rapid.T) {
 		want := d.model.accounts[i].spec
 		require.Equal(rt, want.ID, a.ID)
 		require.Equal(rt, want.SpeedLimit, a.SpeedLimit)
+		require.Equal(rt, d.model.accounts[i].suspended, a.Suspended)
 		require.True(rt, want.DataCap.Equal(a.DataCap))
 		require.Equal(rt, members[a.ID], a.Peers)
 		require.Len(rt, slices.Collect(d.rig.Peers(ListOptions{Account: a.ID})), a.Peers)

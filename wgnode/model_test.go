@@ -13,16 +13,22 @@ import (
 type model struct {
 	accounts []*modelAccount // in the order in which they were added
 	peers    []*modelPeer
+	now      time.Time
 }
 
 type modelAccount struct {
-	spec  AccountSpec
-	tally modelTally
+	spec      AccountSpec
+	tally     modelTally
+	suspended bool
 }
 
 type modelPeer struct {
-	spec  PeerSpec
-	tally modelTally
+	spec              PeerSpec
+	tally             modelTally
+	suspended, lapsed bool
+	former            wgtypes.Key
+	// idle is for how long the peer has been silent.
+	idle time.Duration
 }
 
 // modelTally counts both directions against a cap.
@@ -104,8 +110,51 @@ func (m *model) tally(s Subject) *modelTally {
 	return nil
 }
 
-// reach lets time pass.
-func (m *model) reach(now time.Time) {
+func (m *model) members(account string) []*modelPeer {
+	var members []*modelPeer
+	for _, p := range m.peers {
+		if account != "" && p.spec.Account == account {
+			members = append(members, p)
+		}
+	}
+	return members
+}
+
+// targets are the peers that a change of a subject's peers concerns; false: there is no such subject.
+func (m *model) targets(s Subject) ([]*modelPeer, bool) {
+	if key, ok := s.Peer(); ok {
+		p := m.peer(key)
+		return []*modelPeer{p}, p != nil
+	}
+	id, _ := s.Account()
+	return m.members(id), m.account(id) != nil
+}
+
+func (m *model) accountSuspended(p *modelPeer) bool {
+	a := m.account(p.spec.Account)
+	return a != nil && a.suspended
+}
+
+func (m *model) active(p *modelPeer) bool { return !p.suspended && !p.lapsed && !m.accountSuspended(p) }
+
+func (m *model) watched(p *modelPeer) bool { return m.active(p) && p.spec.IdleTimeout > 0 }
+
+// change does something after which the silence of some peers may count that did not before.
+func (m *model) change(do func()) {
+	before := make(map[*modelPeer]bool)
+	for _, p := range m.peers {
+		before[p] = m.watched(p)
+	}
+	do()
+	for _, p := range m.peers {
+		if m.watched(p) && !before[p] {
+			p.idle = 0
+		}
+	}
+}
+
+// reach lets time pass, in which the node ran or not.
+func (m *model) reach(now time.Time, ran bool) {
 	day := now.UTC().YearDay() + 1000*now.UTC().Year()
 	for _, a := range m.accounts {
 		a.tally.reach(day)
@@ -114,6 +163,19 @@ func (m *model) reach(now time.Time) {
 		p.tally.reach(day)
 	}
 	m.peers = slices.DeleteFunc(m.peers, func(p *modelPeer) bool {
-		return !p.spec.ExpiresAt.IsZero() && !p.spec.ExpiresAt.After(now)
+		end := p.spec.ExpiresAt
+		if ran && m.watched(p) {
+			until := now
+			if !end.IsZero() && end.Before(now) {
+				until = end
+			}
+			p.idle += until.Sub(m.now)
+			if p.idle > p.spec.IdleTimeout || p.idle == p.spec.IdleTimeout && !until.Equal(end) {
+				return true
+			}
+		}
+		p.lapsed = !end.IsZero() && !end.After(now)
+		return p.lapsed && !end.Add(p.spec.GracePeriod).After(now)
 	})
+	m.now = now
 }

@@ -33,9 +33,29 @@ type PeerSpec struct {
 	SpeedLimit shaping.Limit
 	// DataCap is the peer's own; zero: none but for the account's.
 	DataCap quota.Cap
-	// ExpiresAt is when the node removes the peer; zero: never.
+	// ExpiresAt is when the peer's time is over; zero: never. Nothing of it passes any more from then on, and when the grace
+	// period is past, too, the node removes it.
 	ExpiresAt time.Time
+	// GracePeriod is how long a peer is kept after ExpiresAt, with its addresses and its usage, so that [Node.SetExpiry] can
+	// bring it back; at most MaxGracePeriod. It is also what saves a peer from a clock that is set too far ahead for a
+	// while. 0: it is removed at ExpiresAt.
+	GracePeriod time.Duration
+	// IdleTimeout removes a peer that has shaken no hands for that long, MinIdleTimeout to MaxIdleTimeout; 0: never. It
+	// counts from the last handshake, and not from before the peer was added, resumed or given another key. Only time counts
+	// in which the node ran and the peer could have connected; a clock that is set does not matter.
+	IdleTimeout time.Duration
 }
+
+// Bounds of a peer's times.
+const (
+	// MaxGracePeriod is ten years.
+	MaxGracePeriod = 3650 * 24 * time.Hour
+	// MinIdleTimeout is more than the 270 s for which two hosts that do exchange data may go without completing a handshake
+	// (WireGuard paper, section 6.1: Reject-After-Time and Rekey-Attempt-Time).
+	MinIdleTimeout = 5 * time.Minute
+	// MaxIdleTimeout is ten years.
+	MaxIdleTimeout = 3650 * 24 * time.Hour
+)
 
 // Bounds of names and labels, in bytes, and of the number of labels.
 const (
@@ -70,8 +90,18 @@ type Peer struct {
 	DataCap    quota.Cap
 	CreatedAt  time.Time
 	// ExpiresAt is zero for a peer that stays.
-	ExpiresAt time.Time
+	ExpiresAt   time.Time
+	GracePeriod time.Duration
+	IdleTimeout time.Duration
+
+	// Why nothing of the peer passes, if so; see Active. Suspended: [Node.Suspend] was called for it. AccountSuspended: for its
+	// account. Expired: ExpiresAt has come, and the grace period runs.
+	Suspended, AccountSuspended, Expired bool
 }
+
+// Active reports whether the peer can connect. One that is not keeps its addresses, its usage and the periods of its data
+// cap, and the dataplane knows nothing of it.
+func (p Peer) Active() bool { return !p.Suspended && !p.AccountSuspended && !p.Expired }
 
 // ListOptions choose a part of a list.
 type ListOptions struct {
@@ -91,6 +121,8 @@ type peer struct {
 	name         string
 	addrs        []netip.Addr
 	account      string
+	// formerKey is the key that the peer had before it was given this one; zero: none.
+	formerKey wgtypes.Key
 }
 
 var _ entity = (*peer)(nil)
@@ -118,6 +150,12 @@ func (p *peer) view() Peer {
 		DataCap:         p.dataCap.Clone(),
 		CreatedAt:       p.createdAt,
 		ExpiresAt:       p.expiresAt,
+		GracePeriod:     p.gracePeriod,
+		IdleTimeout:     p.idleTimeout,
+
+		Suspended:        p.suspended,
+		AccountSuspended: p.accountSuspended,
+		Expired:          p.lapsed,
 	}
 }
 
@@ -135,7 +173,12 @@ func (p *peer) state() PeerState {
 	}
 }
 
-func (p *peer) addTo(change *Change) { change.SetPeers = append(change.SetPeers, p.state()) }
+// addTo adds nothing for a peer that is not active, which a dataplane does not have.
+func (p *peer) addTo(change *Change) {
+	if p.active() {
+		change.SetPeers = append(change.SetPeers, p.state())
+	}
+}
 
 // matches reports whether adding a peer with this specification would make the one that is there.
 func (p *peer) matches(spec PeerSpec) bool {
@@ -146,5 +189,5 @@ func (p *peer) matches(spec PeerSpec) bool {
 	}
 	return p.presharedKey == spec.PresharedKey && p.name == spec.Name && p.account == spec.Account &&
 		maps.Equal(p.labels, spec.Labels) && p.speedLimit == spec.SpeedLimit && p.dataCap.Equal(spec.DataCap) &&
-		p.expiresAt.Equal(spec.ExpiresAt)
+		p.expiresAt.Equal(spec.ExpiresAt) && p.gracePeriod == spec.GracePeriod && p.idleTimeout == spec.IdleTimeout
 }

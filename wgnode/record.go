@@ -16,14 +16,30 @@ import (
 	"github.com/waylume/waylume/shaping"
 )
 
-// recordVersion is the version of every record's JSON. A change that an older program would misread raises it, and takes
-// a case in decode for what was written before.
-const recordVersion = 1
+// recordVersion is the newest version of a record's JSON. A change that an older program would misread, or not know, raises
+// it, and takes a case in decode for what was written before. Each record is written in the oldest version that can say it,
+// so that an older program can go on with a store that makes no use of what it does not know, and names the reason if it
+// cannot.
+//
+//	2: suspended, grace_period, idle_timeout, former_key; lapsed and seen of usage
+const (
+	recordVersion = 2
+	firstVersion  = 1
+)
+
+// since is the version of a record that makes use of what came with it, or not.
+func since(v int, used bool) version {
+	if used {
+		return version{v}
+	}
+	return version{firstVersion}
+}
 
 // Keys of the records of kind RecordNode.
 const (
 	nodeKeyRecord  = "private-key"
 	sequenceRecord = "sequence"
+	runningRecord  = "running-time"
 )
 
 // version stands first in every record.
@@ -48,6 +64,7 @@ type accountJSON struct {
 	SpeedLimit shaping.Limit     `json:"speed_limit"`
 	DataCap    quota.Cap         `json:"data_cap"`
 	CreatedAt  time.Time         `json:"created_at"`
+	Suspended  bool              `json:"suspended,omitzero"`
 }
 
 type peerJSON struct {
@@ -62,12 +79,29 @@ type peerJSON struct {
 	DataCap      quota.Cap         `json:"data_cap"`
 	CreatedAt    time.Time         `json:"created_at"`
 	ExpiresAt    time.Time         `json:"expires_at,omitzero"`
+	GracePeriod  time.Duration     `json:"grace_period,omitzero"` // ns, as all durations
+	IdleTimeout  time.Duration     `json:"idle_timeout,omitzero"`
+	Suspended    bool              `json:"suspended,omitzero"`
+	FormerKey    string            `json:"former_key,omitempty"`
 }
 
 type usageRecord struct {
 	version
 	Counters quota.Counters `json:"counters"`
 	Ledger   *quota.Ledger  `json:"ledger"`
+	// Lapsed: it was told that the peer expired.
+	Lapsed bool `json:"lapsed,omitzero"`
+	// Seen is of a peer with an idle timeout: how long the node had run when the peer last gave a sign.
+	Seen time.Duration `json:"seen,omitzero"`
+}
+
+func usageRecordOf(c *core) usageRecord {
+	u := usageRecord{Counters: c.counters, Ledger: c.ledger, Lapsed: c.lapsed}
+	if c.idleTimeout > 0 {
+		u.Seen = c.seen
+	}
+	u.version = since(2, u.Lapsed || u.Seen != 0)
+	return u
 }
 
 func encode(kind RecordKind, key string, value any) (Record, error) {
@@ -78,7 +112,7 @@ func encode(kind RecordKind, key string, value any) (Record, error) {
 	return Record{kind, key, data}, nil
 }
 
-// decode reads a record of the version that this program writes, and refuses what it does not know.
+// decode reads a record of any version that there was, and refuses what it does not know.
 func decode(r Record, into any) error {
 	var v version
 	if err := json.Unmarshal(r.Value, &v); err != nil {
@@ -88,7 +122,7 @@ func decode(r Record, into any) error {
 	case v.V > recordVersion:
 		return fmt.Errorf("it has version %d, and this program knows none after %d: run the newer program that wrote it",
 			v.V, recordVersion)
-	case v.V < recordVersion:
+	case v.V < firstVersion:
 		return fmt.Errorf("it has version %d, which never was", v.V)
 	}
 	d := json.NewDecoder(bytes.NewReader(r.Value))
@@ -103,7 +137,7 @@ func decode(r Record, into any) error {
 }
 
 func encodeNodeKey(private wgtypes.Key) (Record, error) {
-	return encode(RecordNode, nodeKeyRecord, nodeKeyJSON{version{recordVersion}, private.String()})
+	return encode(RecordNode, nodeKeyRecord, nodeKeyJSON{version{firstVersion}, private.String()})
 }
 
 func decodeNodeKey(r Record) (wgtypes.Key, error) {
@@ -115,7 +149,7 @@ func decodeNodeKey(r Record) (wgtypes.Key, error) {
 }
 
 func encodeSequence(last uint64) (Record, error) {
-	return encode(RecordNode, sequenceRecord, sequenceJSON{version{recordVersion}, last})
+	return encode(RecordNode, sequenceRecord, sequenceJSON{version{firstVersion}, last})
 }
 
 func decodeSequence(r Record) (uint64, error) {
@@ -126,12 +160,13 @@ func decodeSequence(r Record) (uint64, error) {
 
 func (a *account) definition() (Record, error) {
 	return encode(RecordAccount, a.id, accountJSON{
-		version:    version{recordVersion},
+		version:    since(2, a.suspended),
 		Sequence:   a.sequence,
 		Labels:     a.labels,
 		SpeedLimit: a.speedLimit,
 		DataCap:    a.dataCap,
 		CreatedAt:  a.createdAt,
+		Suspended:  a.suspended,
 	})
 }
 
@@ -146,6 +181,7 @@ func decodeAccount(r Record) (*account, error) {
 	}
 	return &account{
 		core: core{
+			tenure:     tenure{suspended: v.Suspended},
 			subject:    OfAccount(r.Key),
 			sequence:   v.Sequence,
 			createdAt:  wallClock(v.CreatedAt),
@@ -160,17 +196,24 @@ func decodeAccount(r Record) (*account, error) {
 }
 
 func (p *peer) definition() (Record, error) {
+	newer := p.suspended || p.gracePeriod != 0 || p.idleTimeout != 0 || p.formerKey != wgtypes.Key{}
 	v := peerJSON{
-		version:    version{recordVersion},
-		Sequence:   p.sequence,
-		Name:       p.name,
-		Addrs:      p.addrs,
-		Account:    p.account,
-		Labels:     p.labels,
-		SpeedLimit: p.speedLimit,
-		DataCap:    p.dataCap,
-		CreatedAt:  p.createdAt,
-		ExpiresAt:  p.expiresAt,
+		version:     since(2, newer),
+		Sequence:    p.sequence,
+		Name:        p.name,
+		Addrs:       p.addrs,
+		Account:     p.account,
+		Labels:      p.labels,
+		SpeedLimit:  p.speedLimit,
+		DataCap:     p.dataCap,
+		CreatedAt:   p.createdAt,
+		ExpiresAt:   p.expiresAt,
+		GracePeriod: p.gracePeriod,
+		IdleTimeout: p.idleTimeout,
+		Suspended:   p.suspended,
+	}
+	if p.formerKey != (wgtypes.Key{}) {
+		v.FormerKey = p.formerKey.String()
 	}
 	if p.presharedKey != (wgtypes.Key{}) {
 		v.PresharedKey = p.presharedKey.String()
@@ -187,11 +230,13 @@ func decodePeer(r Record) (*peer, error) {
 	if err := decode(r, &v); err != nil {
 		return nil, err
 	}
-	var preshared wgtypes.Key
-	if v.PresharedKey != "" {
-		if preshared, err = parseKey(v.PresharedKey); err != nil {
-			return nil, fmt.Errorf("preshared_key: %w", err)
-		}
+	preshared, err := parseOptionalKey(v.PresharedKey)
+	if err != nil {
+		return nil, fmt.Errorf("preshared_key: %w", err)
+	}
+	former, err := parseOptionalKey(v.FormerKey)
+	if err != nil {
+		return nil, fmt.Errorf("former_key: %w", err)
 	}
 	var p problems
 	p.text("name", v.Name, 0, MaxNameLen)
@@ -202,16 +247,20 @@ func decodePeer(r Record) (*peer, error) {
 	if len(v.Addrs) == 0 || slices.ContainsFunc(v.Addrs, func(a netip.Addr) bool { return !a.IsValid() || a.Zone() != "" }) {
 		p.add("addrs", "are not the addresses of a peer")
 	}
+	p.gracePeriod("grace_period", v.GracePeriod)
+	p.idleTimeout("idle_timeout", v.IdleTimeout)
 	p.check("record", checkStored(v.Sequence, v.CreatedAt))
 	if err := p.err("content"); err != nil {
 		return nil, err
 	}
 	return &peer{
 		core: core{
+			tenure: tenure{
+				suspended: v.Suspended, expiresAt: wallClock(v.ExpiresAt), gracePeriod: v.GracePeriod, idleTimeout: v.IdleTimeout,
+			},
 			subject:    OfPeer(key),
 			sequence:   v.Sequence,
 			createdAt:  wallClock(v.CreatedAt),
-			expiresAt:  wallClock(v.ExpiresAt),
 			labels:     v.Labels,
 			speedLimit: v.SpeedLimit,
 			dataCap:    v.DataCap,
@@ -222,7 +271,15 @@ func decodePeer(r Record) (*peer, error) {
 		name:         v.Name,
 		addrs:        v.Addrs,
 		account:      v.Account,
+		formerKey:    former,
 	}, nil
+}
+
+func parseOptionalKey(s string) (wgtypes.Key, error) {
+	if s == "" {
+		return wgtypes.Key{}, nil
+	}
+	return parseKey(s)
 }
 
 func checkStored(sequence uint64, created time.Time) error {

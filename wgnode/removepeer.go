@@ -30,22 +30,29 @@ func (n *Node) removePeer(ctx context.Context, key wgtypes.Key) error {
 	if !ok {
 		return ErrNotFound
 	}
-	return n.uninstall(ctx, []*peer{p}, RemovalRequested)
+	return n.uninstall(ctx, RemovalRequested, []*peer{p})
 }
 
-// uninstall removes peers together, all or none. The caller holds the slot.
-func (n *Node) uninstall(ctx context.Context, peers []*peer, reason RemovalReason) error {
-	// The last counters go into the events, and back into the dataplane if the removal has to be undone. A dataplane that
-	// cannot read them is no reason to keep the peers.
-	if _, err := n.read(ctx, queryOf(peers...)); err != nil {
-		n.log.Warn("counters of leaving peers not read", "error", err)
-	}
+// uninstall removes peers together, and accounts that have no others, all or none. The caller holds the slot.
+func (n *Node) uninstall(ctx context.Context, reason RemovalReason, peers []*peer, accounts ...*account) error {
 	var removal, restoration Change
+	leaving := entities(peers)
 	for _, p := range peers {
 		removal.RemovePeers = append(removal.RemovePeers, p.key)
-		p.addTo(&restoration)
 	}
-	deletion, insertion, err := removalOf(peers...)
+	for _, a := range accounts {
+		leaving = append(leaving, a)
+		removal.RemoveAccounts = append(removal.RemoveAccounts, a.id)
+	}
+	// The last counters go into the events, and back into the dataplane if the removal has to be undone. A dataplane that
+	// cannot read them is no reason to keep anybody.
+	if _, err := n.read(ctx, queryOf(leaving...)); err != nil {
+		n.log.Warn("last counters not read", "error", err)
+	}
+	for _, e := range leaving {
+		e.addTo(&restoration)
+	}
+	deletion, insertion, err := removalOf(leaving...)
 	if err != nil {
 		return err
 	}
@@ -61,18 +68,30 @@ func (n *Node) uninstall(ctx context.Context, peers []*peer, reason RemovalReaso
 		for _, p := range peers {
 			inv.removePeer(p)
 		}
+		for _, a := range accounts {
+			inv.removeAccount(a)
+		}
 	})
 	maps.Copy(n.resting, rest)
-	events := make([]Event, len(peers))
-	for i, p := range peers {
+	n.farewell(reason, peers, accounts)
+	return nil
+}
+
+// farewell gives back the addresses of peers that were removed, and tells of them and of accounts.
+func (n *Node) farewell(reason RemovalReason, peers []*peer, accounts []*account) {
+	var events []Event
+	for _, p := range peers {
 		if err := n.release(p); err != nil {
 			n.log.Error("address of a removed peer not released", "peer", p.key, "error", err)
 		}
-		events[i] = removed(p, reason)
+		events = append(events, removed(p, reason))
 		n.log.Debug("peer removed", "peer", p.key, "reason", reason)
 	}
+	for _, a := range accounts {
+		events = append(events, Event{Kind: AccountRemoved, Account: a.id, Counters: a.counters})
+		n.log.Debug("account removed", "account", a.id)
+	}
 	n.events.publish(events...)
-	return nil
 }
 
 // release gives a peer's addresses back, into quarantine.
@@ -88,11 +107,11 @@ func removed(p *peer, reason RemovalReason) Event {
 	return Event{Kind: PeerRemoved, Peer: p.key, Account: p.account, Reason: reason, Counters: p.counters}
 }
 
-// expire removes the peers whose time has come.
+// expire removes the peers whose time is over.
 func (n *Node) expire(ctx context.Context, due []entity, now time.Time) error {
 	var expired []*peer
 	for _, e := range due {
-		if p, ok := e.(*peer); ok && p.expired(now) {
+		if p, ok := e.(*peer); ok && p.over(now) {
 			expired = append(expired, p)
 		}
 	}
@@ -100,5 +119,5 @@ func (n *Node) expire(ctx context.Context, due []entity, now time.Time) error {
 		return nil
 	}
 	slices.SortFunc(expired, func(a, b *peer) int { return compareOrder(a, b.sequence) })
-	return n.uninstall(ctx, expired, RemovalExpired)
+	return n.uninstall(ctx, RemovalExpired, expired)
 }

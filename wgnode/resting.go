@@ -23,7 +23,7 @@ type restingJSON struct {
 }
 
 func encodeResting(addr netip.Addr, until time.Time) (Record, error) {
-	return encode(RecordQuarantine, addr.String(), restingJSON{version{recordVersion}, until})
+	return encode(RecordQuarantine, addr.String(), restingJSON{version{firstVersion}, until})
 }
 
 func decodeResting(r Record) (netip.Addr, time.Time, error) {

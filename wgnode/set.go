@@ -18,9 +18,9 @@ func (n *Node) SetSpeedLimit(ctx context.Context, s Subject, limit shaping.Limit
 	p.check("SpeedLimit", limit.Validate())
 	return n.edit(ctx, revision{
 		op: "set speed limit of", subject: s, detail: "speed limit", invalid: p.err("speed limit"),
-		unchanged: func(c *core) bool { return c.speedLimit == limit },
-		edit: func(c *core, _ time.Time) error {
-			c.speedLimit = limit
+		unchanged: func(e entity) bool { return e.common().speedLimit == limit },
+		edit: func(next entity, _ time.Time) error {
+			next.common().speedLimit = limit
 			return nil
 		},
 	})
@@ -34,8 +34,8 @@ func (n *Node) SetDataCap(ctx context.Context, s Subject, limit quota.Cap) error
 	limit = limit.Clone()
 	return n.edit(ctx, revision{
 		op: "set data cap of", subject: s, detail: "data cap", invalid: p.err("data cap"), counts: true,
-		unchanged: func(c *core) bool { return c.dataCap.Equal(limit) },
-		edit:      func(c *core, now time.Time) error { return c.setCap(limit, now) },
+		unchanged: func(e entity) bool { return e.common().dataCap.Equal(limit) },
+		edit:      func(next entity, now time.Time) error { return next.common().setCap(limit, now) },
 	})
 }
 
@@ -44,7 +44,8 @@ func (n *Node) SetDataCap(ctx context.Context, s Subject, limit quota.Cap) error
 func (n *Node) TopUp(ctx context.Context, s Subject, more quota.Bytes) error {
 	return n.edit(ctx, revision{
 		op: "top up", subject: s, detail: "top-up", counts: true,
-		edit: func(c *core, now time.Time) error {
+		edit: func(next entity, now time.Time) error {
+			c := next.common()
 			var p problems
 			if more == 0 {
 				p.add("Bytes", "is 0")
@@ -59,91 +60,12 @@ func (n *Node) TopUp(ctx context.Context, s Subject, more quota.Bytes) error {
 func (n *Node) ResetUsage(ctx context.Context, s Subject) error {
 	return n.edit(ctx, revision{
 		op: "reset usage of", subject: s, detail: "usage reset", counts: true,
-		edit: func(c *core, now time.Time) error {
+		edit: func(next entity, now time.Time) error {
+			c := next.common()
 			c.ledger.Reset(now, c.counters)
 			return nil
 		},
 	})
-}
-
-// revision is a change to what is specified of a subject.
-type revision struct {
-	op, detail string
-	subject    Subject
-	// invalid is what is wrong with the input, found before the node was asked.
-	invalid error
-	// counts: the edit depends on what was used until now.
-	counts bool
-	// unchanged, when not nil, reports that there is nothing to do.
-	unchanged func(*core) bool
-	edit      func(next *core, now time.Time) error
-}
-
-func (n *Node) edit(ctx context.Context, r revision) error {
-	if err := n.tryEdit(ctx, r); err != nil {
-		return &OpError{r.op, r.subject, err}
-	}
-	return nil
-}
-
-func (n *Node) tryEdit(ctx context.Context, r revision) error {
-	release, err := n.acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	if r.invalid != nil {
-		return r.invalid
-	}
-	e, ok := n.inv.find(r.subject)
-	if !ok {
-		return ErrNotFound
-	}
-	if r.unchanged != nil && r.unchanged(e.common()) {
-		return nil
-	}
-	return n.revise(ctx, e, r)
-}
-
-// revise makes a copy of the entity, edits it, stores it, puts it in force, and lets it take the place of the original.
-// The caller holds the slot.
-func (n *Node) revise(ctx context.Context, e entity, r revision) error {
-	if r.counts {
-		if _, err := n.read(ctx, queryOf(e)); err != nil {
-			return fmt.Errorf("read usage: %w", err)
-		}
-	}
-	now := time.Now()
-	next := e.clone()
-	if err := r.edit(next.common(), now); err != nil {
-		return err
-	}
-	events := next.common().advance(now)
-
-	batch, err := recordsOf(next)
-	if err != nil {
-		return err
-	}
-	inverse, err := recordsOf(e)
-	if err != nil {
-		return err
-	}
-	var change, restoration Change
-	next.addTo(&change)
-	e.addTo(&restoration)
-	if err := n.perform(ctx, n.stored(batch, inverse), n.applied(change, restoration)); err != nil {
-		return err
-	}
-	next.common().saved()
-	next.common().inForce()
-	n.settle(func(inv *inventory) {
-		e.assign(next)
-		inv.deadlines.set(e, e.common().wake())
-	})
-	n.log.Debug("changed", "subject", e.common().subject, "what", r.detail)
-	n.events.publish(changed(e, r.detail))
-	n.events.publish(events...)
-	return nil
 }
 
 // changed is the event that something of an entity was set.

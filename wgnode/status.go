@@ -59,31 +59,54 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	return s, nil
 }
 
-// PeerStats reads one peer's counters, last handshake and endpoint. Errors: [ErrNotFound], [ErrNotStarted], [ErrClosed],
-// and what the dataplane returns.
+// PeerStats reads one peer's counters, last handshake and endpoint. A peer that is not active has the counters that it left
+// with, and neither of the others. Errors: [ErrNotFound], [ErrNotStarted], [ErrClosed], and what the dataplane returns.
 func (n *Node) PeerStats(ctx context.Context, key wgtypes.Key) (PeerStats, error) {
 	const op = "read statistics of"
 	if _, err := n.Peer(key); err != nil {
 		return PeerStats{}, err
 	}
 	stats, err := n.stats(ctx, StatsQuery{Peers: []wgtypes.Key{key}, Device: true})
-	if err == nil && len(stats.Peers) == 0 {
+	if err == nil && len(stats.Peers) > 0 {
+		return stats.Peers[0], nil
+	}
+	if err == nil {
+		n.mu.RLock()
+		defer n.mu.RUnlock()
+		if p, ok := n.inv.peers[key]; ok {
+			return p.lastStats(time.Now()), nil
+		}
 		err = ErrNotFound // removed meanwhile
 	}
-	if err != nil {
-		return PeerStats{}, &OpError{op, OfPeer(key), err}
-	}
-	return stats.Peers[0], nil
+	return PeerStats{}, &OpError{op, OfPeer(key), err}
 }
 
-// AllPeerStats reads the counters, last handshake and endpoint of all peers, in no particular order. Errors as for
-// PeerStats.
+// AllPeerStats reads the counters, last handshake and endpoint of all peers, in no particular order. What is said of
+// PeerStats holds.
 func (n *Node) AllPeerStats(ctx context.Context) ([]PeerStats, error) {
 	stats, err := n.stats(ctx, StatsQuery{All: true, Device: true})
 	if err != nil {
 		return nil, &OpError{Op: "read statistics", Err: err}
 	}
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	told := make(map[wgtypes.Key]bool, len(stats.Peers))
+	for _, s := range stats.Peers {
+		told[s.PublicKey] = true
+	}
+	now := time.Now()
+	for _, p := range n.inv.peerOrder.entries {
+		if !told[p.key] {
+			stats.Peers = append(stats.Peers, p.lastStats(now))
+		}
+	}
 	return stats.Peers, nil
+}
+
+// lastStats is what is known of a peer that the dataplane does not have.
+func (p *peer) lastStats(now time.Time) PeerStats {
+	usage := p.ledger.Usage(wallClock(now), p.counters)
+	return PeerStats{PublicKey: p.key, Counters: p.counters, Depleted: usage.Depleted}
 }
 
 // stats asks the dataplane while the node is running.

@@ -26,7 +26,7 @@ type RecordKind string
 
 // The kinds of records that a node keeps.
 const (
-	// RecordNode holds what the node knows of itself: its generated private key, its last sequence number.
+	// RecordNode holds what the node knows of itself: its generated private key, its last sequence number, how long it has run.
 	RecordNode RecordKind = "node"
 	// RecordAccount holds an account, by its ID.
 	RecordAccount RecordKind = "account"

@@ -148,6 +148,9 @@ func (n *Node) enforce(ctx context.Context, stale []entity) error {
 	for _, e := range stale {
 		e.addTo(&change)
 	}
+	if len(change.SetPeers)+len(change.SetAccounts) == 0 {
+		return nil // none of them is active
+	}
 	if err := n.cfg.Dataplane.Apply(ctx, change); err != nil {
 		return fmt.Errorf("apply budgets to dataplane: %w", err)
 	}
@@ -189,7 +192,8 @@ func (n *Node) rollOver(ctx context.Context, due []entity) error {
 // slot.
 func (n *Node) checkpoint(ctx context.Context) error {
 	pollErr := n.poll(ctx, StatsQuery{All: true})
-	var batch []Mutation
+	batch, err := n.survey(ctx)
+	pollErr = errors.Join(pollErr, err)
 	var moved []entity
 	for e := range n.inv.entities {
 		if !e.common().unsaved {

@@ -120,6 +120,25 @@ func (p *problems) addrs(addrs []netip.Addr, pool []netip.Prefix) {
 	}
 }
 
+// expiry checks a time that is to come; zero never does.
+func (p *problems) expiry(field string, at, now time.Time) {
+	if !at.IsZero() && !at.After(now) {
+		p.add(field, "%s is past", at.Format(time.RFC3339))
+	}
+}
+
+func (p *problems) gracePeriod(field string, d time.Duration) {
+	if d < 0 || d > MaxGracePeriod {
+		p.add(field, "is %v: it must be 0 to %v", d, MaxGracePeriod)
+	}
+}
+
+func (p *problems) idleTimeout(field string, d time.Duration) {
+	if d != 0 && d < MinIdleTimeout || d > MaxIdleTimeout {
+		p.add(field, "is %v: it must be %v to %v, or 0 for never", d, MinIdleTimeout, MaxIdleTimeout)
+	}
+}
+
 func (p *problems) account(inv *inventory, id string) {
 	if _, ok := inv.accounts[id]; !ok && id != "" {
 		p.add("Account", "%q does not exist: create it with PutAccount", abridge(id))

@@ -25,7 +25,8 @@
 //   - Isolation: everything that the default policy closes, from each side and in both families; rules that open and
 //     close, from the next packet on; spoofed sources.
 //   - Changes: whole or not at all, twice as good as once; peers come and go without their neighbours losing a datagram.
-//   - Life: every order of Start and Close, and nothing left of any; counters and caps over a restart.
+//   - Life: every order of Start and Close, and nothing left of any; counters and caps over a restart; peers that are
+//     suspended, resumed, rekeyed and moved.
 //   - Hostile packets: dropped, counted, and without effect.
 //
 // What a dataplane cannot help, because a kernel below it counts and drops packets in its own way, its harness says with

@@ -51,6 +51,7 @@ func tests() []test {
 		{"Idempotence", testIdempotence, false},
 		{"Repair", testRepair, false},
 		{"Atomicity", testAtomicity, false},
+		{"Suspension", testSuspension, false},
 		{"Restart", testRestart, false},
 		{"Stats", testStats, false},
 		{"Hostile", testHostile, false},
