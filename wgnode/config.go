@@ -24,7 +24,7 @@ const (
 	// DefaultSyncPeriod is how often the dataplane is compared with what it should be.
 	DefaultSyncPeriod = time.Minute
 	// DefaultCheckpointPeriod is how often usage is written to the store.
-	DefaultCheckpointPeriod = 10 * time.Second
+	DefaultCheckpointPeriod = time.Second
 )
 
 // Bounds of [Config] fields.
@@ -95,8 +95,9 @@ type Config struct {
 	// 0: DefaultSyncPeriod.
 	SyncPeriod time.Duration
 
-	// CheckpointPeriod is how often usage is written to the store, at least 1 s: what moved since the last checkpoint is
-	// forgotten when the process is killed. 0: DefaultCheckpointPeriod.
+	// CheckpointPeriod is how often usage is written to the store, at least 1 s, or ten times what it takes if that is more:
+	// what moved since is forgotten when the process is killed, or, where the kernel counts, when the host goes down. 0:
+	// DefaultCheckpointPeriod.
 	CheckpointPeriod time.Duration
 }
 

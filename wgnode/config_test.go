@@ -22,7 +22,7 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, 25*time.Second, n.cfg.Keepalive)
 	require.Equal(t, DefaultEventBuffer, n.cfg.EventBuffer)
 	require.Equal(t, time.Minute, n.cfg.SyncPeriod)
-	require.Equal(t, 10*time.Second, n.cfg.CheckpointPeriod)
+	require.Equal(t, time.Second, n.cfg.CheckpointPeriod)
 	require.NotNil(t, n.cfg.Logger)
 	require.NotNil(t, n.cfg.Store)
 	require.NoError(t, n.Start(t.Context()))

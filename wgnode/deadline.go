@@ -12,6 +12,9 @@ type deadline struct {
 	index  int
 }
 
+// after reports whether the entity is in the heap for a later time.
+func (d *deadline) after(now time.Time) bool { return d.index >= 0 && d.when.After(now) }
+
 // deadlines holds the entities that have one, earliest first, so that one timer serves them all.
 type deadlines struct{ heap deadlineHeap }
 

@@ -11,6 +11,8 @@ const (
 	taskTimeout = 30 * time.Second
 	// retryDelay is how long something that failed rests before it is tried again.
 	retryDelay = 5 * time.Second
+	// checkpointRest is how many times as long as a checkpoint takes passes between two at least.
+	checkpointRest = 10
 	// maxDue is how many deadlines are met together, so that callers get their turn in between.
 	maxDue = 256
 )
@@ -80,8 +82,9 @@ func (n *Node) work(ctx context.Context, due *schedule) {
 	}
 	n.meetDeadlines(ctx, now)
 	if !due.checkpoint.After(now) {
-		due.checkpoint = now.Add(n.cfg.CheckpointPeriod)
+		began := time.Now()
 		n.report(CheckpointFailed, n.checkpoint(ctx))
+		due.checkpoint = now.Add(max(n.cfg.CheckpointPeriod, checkpointRest*time.Since(began)))
 	}
 }
 

@@ -120,10 +120,13 @@ func (n *Node) read(ctx context.Context, q StatsQuery) (stale []entity, err erro
 	return stale, nil
 }
 
-// letPass advances an entity's ledger and its deadline.
+// letPass advances an entity's ledger and its deadline. One that was missed, as its work failed, rests until it is tried again.
 func (n *Node) letPass(inv *inventory, e entity, now time.Time) []Event {
-	events := e.common().advance(now)
-	inv.deadlines.set(e, e.common().wake())
+	c := e.common()
+	events := c.advance(now)
+	if next := c.wake(); next.IsZero() || next.After(now) || !c.deadline.after(now) {
+		inv.deadlines.set(e, next)
+	}
 	return events
 }
 
