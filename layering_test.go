@@ -53,6 +53,12 @@ var layers = []layer{
 		reason:   "a leaf stands alone",
 	},
 	{
+		packages: []string{"./usagelog/..."},
+		forbid:   []string{"./..."},
+		except:   []string{"./usagelog/..."},
+		reason:   "a leaf stands alone",
+	},
+	{
 		packages: []string{"./shaping"},
 		forbid:   []string{"./shaping/..."},
 		except:   []string{"./shaping"},
@@ -71,7 +77,7 @@ var layers = []layer{
 		reason:   "the parser of hostile bytes trusts the standard library alone",
 	},
 	{
-		packages: []string{"./ipam/...", "./quota/...", "./isolation/...", "./shaping/..."},
+		packages: []string{"./ipam/...", "./quota/...", "./isolation/...", "./shaping/...", "./usagelog/..."},
 		but:      []string{"./shaping/shapedtun"},
 		forbid:   []string{"golang.zx2c4.com/...", "gvisor.dev/...", "go.etcd.io/..."},
 		reason:   "a leaf is of use without a tunnel, a stack or a store",
