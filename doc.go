@@ -12,7 +12,7 @@
 //	wgnode/userspace   the dataplane that needs no privilege: wireguard-go, a packet path and a gVisor stack
 //	wgnode/kernel      the dataplane of the Linux kernel, which needs CAP_NET_ADMIN: WireGuard, nftables, HTB
 //	wgnode/boltstore   a Store that keeps peers and usage in one file
-//	wgnode/wgnodetest  a dataplane in memory for tests, and below it the conformance suite that any dataplane must pass
+//	wgnode/wgnodetest  a dataplane in memory for tests, and below it the conformance suites that any dataplane and store must pass
 //
 // The leaves do one thing each, and are of use without a node:
 //
@@ -21,13 +21,14 @@
 //	shaping/shapedtun  that scheduler around any tun.Device
 //	shaping/htb        the same plan carried out by the Linux kernel
 //	quota              data caps: periods, thresholds, budgets, and a meter that holds packets to them
+//	usagelog           what each subject used in any hour or day, kept in files
 //	isolation          who may reach what: a policy, the plan it compiles to, and a filter that carries it out
 //
 // The rest:
 //
 //	internal/packet    reads IP headers
 //	internal/testutil  what tests share: network namespaces, and virtual machines with another kernel
-//	cmd/waylumed       the command: demo, up, version
+//	cmd/waylumed       the command: demo, up, doctor, backup, state, version
 //	examples           small programs to copy from
 //
 // Inside wgnode/kernel, each package speaks with one part of the kernel and knows no other: wgdev, the two drivers of WireGuard;

@@ -41,7 +41,7 @@ func TestQuotaEvents(t *testing.T) {
 					stats, err := n.dp.Stats(t.Context(), wgnode.StatsQuery{All: true})
 					require.NoError(t, err)
 					require.GreaterOrEqual(t, stats.Peers[0].Counters.Download+stats.Peers[0].Counters.Upload, end)
-					require.LessOrEqual(t, stats.Peers[0].Counters.Download+stats.Peers[0].Counters.Upload, uint64(budget.Limit))
+					require.LessOrEqual(t, stats.Peers[0].Counters.Download+stats.Peers[0].Counters.Upload, budget.Limit)
 					return
 				case <-time.After(20 * time.Millisecond):
 					p.say(floodRequest)

@@ -10,11 +10,11 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/waylume/waylume/cmd/waylumed/internal/state"
 	"github.com/waylume/waylume/wgnode/boltstore"
 )
 
 const (
-	stateFile = "node.db"
 	stateMode = 0o700
 	// patience is how long another process may still hold the state.
 	patience = time.Second
@@ -41,7 +41,7 @@ func openState(dir string) (*boltstore.Store, error) {
 	if err := os.MkdirAll(dir, stateMode); err != nil {
 		return nil, stateError(dir, err)
 	}
-	path := filepath.Join(dir, stateFile)
+	path := state.File(dir)
 	store, err := boltstore.Open(path, boltstore.Options{LockTimeout: patience})
 	switch {
 	case errors.Is(err, boltstore.ErrLocked):

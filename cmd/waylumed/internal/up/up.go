@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/console"
+	"github.com/waylume/waylume/cmd/waylumed/internal/control"
+	"github.com/waylume/waylume/cmd/waylumed/internal/state"
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/shaping"
 	"github.com/waylume/waylume/wgnode"
@@ -52,6 +54,12 @@ func Run(ctx context.Context, opts Options) (err error) {
 		return errors.Join(err, store.Close())
 	}
 	defer func() { err = errors.Join(err, node.Close()) }()
+	server, unserved := control.Listen(state.Socket(opts.Settings.State), store)
+	if unserved != nil { // the node is worth more than its backups
+		fmt.Fprintf(opts.Out, "No backup can be made while this node runs: %v\n\n", unserved)
+	} else {
+		defer func() { err = errors.Join(err, server.Close()) }()
+	}
 
 	r := &runner{Options: opts, node: node, plan: p, chosen: chosen, how: how, events: node.Subscribe()}
 	if err := node.Start(ctx); err != nil {
