@@ -37,7 +37,9 @@ func (dp *Dataplane) bringRecords(ctx context.Context, want wgnode.State, actual
 		} else {
 			m.seed = now
 		}
-		m = m.with(b, now)
+		if b != m.budget { // else what was reached meanwhile is its event's to deal with
+			m = m.with(b, now)
+		}
 		for _, q := range []*quotaObject{&m.limit, &m.watch} {
 			if _, ok := actual.Objects[q.name]; !ok {
 				q.used = now.Of(b.Counted) // it will be made again

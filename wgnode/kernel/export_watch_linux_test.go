@@ -1,6 +1,15 @@
 package kernel
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // SetPoll sets how often a dataplane that is not started yet looks at quotas without an event.
 func (dp *Dataplane) SetPoll(d time.Duration) { dp.poll = d }
+
+// Deafen ends hearing of events, and looking without them.
+func (dp *Dataplane) Deafen() error { return dp.watchers.close() }
+
+// LookAtQuotas does what is done without an event.
+func (dp *Dataplane) LookAtQuotas(ctx context.Context) error { return dp.lookAtQuotas(ctx) }
