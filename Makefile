@@ -11,6 +11,10 @@ FUZZTIME ?= 10s
 # How many peers bench-kernel measures beside. With 50000 it takes over half an hour.
 PEERS ?= 0 100 1000 10000
 
+# How many processes crash kills of each dataplane, and the seed of what it does to them: 0 is another one each time.
+N ?= 1000
+SEED ?= 0
+
 # Test programs at a time: one, because the tests of rates measure by the wall clock and share two cores with nobody better.
 PARALLEL ?= 1
 
@@ -34,7 +38,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test vm bench bench-kernel fuzz lint fmt cross demo
+.PHONY: help setup test vm crash bench bench-kernel fuzz lint fmt cross demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +54,9 @@ test: setup ## go vet, then every test with the race detector; what is skipped, 
 
 vm: setup ## the kernel dataplane in a virtual machine with the WireGuard module
 	$(GO) test -v $(RACE) -timeout 20m -run '^TestVM$$' ./wgnode/kernel 2>&1 | .ci/brief
+
+crash: setup ## kill N nodes of each dataplane under load, and look whether anything is missing; SEED=... for the same again
+	$(GO) test -v -count 1 -timeout 0 -run '$(RUN)' ./wgnode/crashtest -args -kills $(N) -seed $(SEED)
 
 bench: ## every benchmark, with allocations
 	$(GO) test -p 1 -timeout 60m -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)

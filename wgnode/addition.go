@@ -138,6 +138,9 @@ func (n *Node) admit(batch []*addition) {
 		}
 	}
 	for _, a := range batch {
+		if errors.Is(a.err, context.Canceled) && a.ctx.Err() != nil { // the context for all does not know why each one's has ended
+			a.err = fmt.Errorf("%w: %w", context.Cause(a.ctx), a.err)
+		}
 		close(a.done)
 	}
 }

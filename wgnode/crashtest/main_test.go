@@ -1,0 +1,16 @@
+package crashtest
+
+import (
+	"os"
+	"testing"
+
+	"github.com/waylume/waylume/internal/testutil/netns"
+)
+
+// TestMain has the tests in a network namespace of their own, and is what their processes are started with.
+func TestMain(m *testing.M) {
+	if asked, ok := os.LookupEnv(orderVariable); ok {
+		os.Exit(serve(asked))
+	}
+	os.Exit(netns.Main(m, "-test.parallel=1"))
+}

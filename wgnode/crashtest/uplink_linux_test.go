@@ -1,0 +1,66 @@
+package crashtest
+
+import (
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/waylume/waylume/internal/testutil/netns"
+	"github.com/waylume/waylume/wgnode"
+)
+
+const (
+	uplinkName = "uplink0"
+	// uplinkQueue is so long that no packet of a life is lost on its way out.
+	uplinkQueue = 20_000
+)
+
+// uplink is the internet of package kernel: this host's way out, with the far server behind it.
+type uplink struct {
+	wire    *os.File
+	packets atomic.Uint64
+	done    sync.WaitGroup
+}
+
+func newUplink(tb testing.TB, f *flows) *uplink {
+	tb.Helper()
+	u := &uplink{wire: netns.OpenTUN(tb, uplinkName, wgnode.DefaultMTU, uplinkQueue)}
+	netns.AddAddr(tb, nil, uplinkName, netip.MustParsePrefix("203.0.113.1/24"))
+	netns.AddRoute(tb, nil, uplinkName, netip.MustParsePrefix("0.0.0.0/0"), netip.Addr{})
+	u.done.Go(func() {
+		for buf := make([]byte, 1<<16); ; {
+			n, err := u.wire.Read(buf)
+			if err != nil {
+				return
+			}
+			if packet := buf[:n]; isQuestion(packet) && f.arrive(packet[headers:]) {
+				turn(packet)
+				_, _ = u.wire.Write(packet) // lost like any packet
+			}
+			u.packets.Add(1)
+		}
+	})
+	return u
+}
+
+// Settle waits until nothing has come for a while: what the kernel has sent waits in the queue at most.
+func (u *uplink) Settle() {
+	const still = 5 * time.Millisecond
+	for before := u.packets.Load(); ; {
+		time.Sleep(still)
+		now := u.packets.Load()
+		if now == before {
+			return
+		}
+		before = now
+	}
+}
+
+func (u *uplink) Close() error {
+	err := u.wire.Close()
+	u.done.Wait()
+	return err
+}
