@@ -14,9 +14,7 @@ import (
 
 // TestBackupOfRunningNode makes a backup while a node runs, loses the state, and runs a node on the backup.
 func TestBackupOfRunningNode(t *testing.T) {
-	dir, err := os.MkdirTemp("", "up") // the test's own may be too long for a socket
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	dir := t.TempDir()
 	backup := filepath.Join(dir, "monday.db")
 	shown, stop := runUp(t, settings(dir), nil)
 	key := field(t, shown.String(), "PublicKey")
