@@ -33,6 +33,7 @@ type Dataplane struct {
 	turn  chan struct{}
 	links *link.Conn
 	nft   *nft.Conn
+	reads *nft.Conn // for what is only looked at, which no change waits for
 	lock  *net.UnixListener
 	// chosen is never DriverAuto; flowsKnown says that conntrack's flows can be listed and ended.
 	chosen     Driver
@@ -153,6 +154,9 @@ func (dp *Dataplane) start(ctx context.Context, want wgnode.State) (wgnode.Datap
 	if dp.nft, err = nft.Dial(); err != nil {
 		return wgnode.DataplaneInfo{}, err
 	}
+	if dp.reads, err = nft.Dial(); err != nil {
+		return wgnode.DataplaneInfo{}, err
+	}
 	if dp.chosen, err = dp.driver(); err != nil {
 		return wgnode.DataplaneInfo{}, err
 	}
@@ -253,8 +257,10 @@ func (dp *Dataplane) end(keep bool) error {
 	if dp.links != nil && dp.nft != nil && !keep {
 		errs = append(errs, dp.demolish()...)
 	}
-	if dp.nft != nil {
-		errs = append(errs, dp.nft.Close())
+	for _, conn := range []*nft.Conn{dp.nft, dp.reads} {
+		if conn != nil {
+			errs = append(errs, conn.Close())
+		}
 	}
 	if dp.links != nil {
 		errs = append(errs, dp.links.Close())

@@ -75,7 +75,7 @@ func (dp *Dataplane) SetControlAllow(ctx context.Context, allow []netip.Prefix) 
 }
 
 // forgetFlows ends the flows of addresses that were a peer's. The kernel looks through all its flows for it, some 20 ms with
-// its tables at their usual size: for addresses that nobody has yet, the poll does it.
+// its tables at their usual size: for addresses that nobody has yet, the sweep does it.
 func (dp *Dataplane) forgetFlows(addrs []netip.Addr) error {
 	if len(addrs) == 0 || !dp.flowsKnown {
 		return nil

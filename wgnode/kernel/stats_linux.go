@@ -23,7 +23,7 @@ func (dp *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode
 		return wgnode.Stats{}, err
 	}
 	dp.mu.RLock()
-	device, conn, err := dp.device, dp.nft, dp.usable()
+	device, conn, err := dp.device, dp.reads, dp.usable()
 	peers, accounts := dp.asked(query)
 	dp.mu.RUnlock()
 	if err != nil {

@@ -14,8 +14,14 @@ import (
 	"github.com/waylume/waylume/wgnode/kernel/internal/rules"
 )
 
-// poll is how often quotas are looked at without an event, in case one was lost, and what is ours is checked.
-const poll = 2 * time.Second
+const (
+	// poll is how often quotas are looked at without an event, in case one was lost unseen.
+	poll = 30 * time.Second
+	// pollRest is how many times as long as a look took passes before the next at least.
+	pollRest = 20
+	// sweep is how often flows of former peers are ended that conntrack would not end at first.
+	sweep = 2 * time.Second
+)
 
 // watchers listen for what the kernel and others do.
 type watchers struct {
@@ -92,8 +98,10 @@ func (w *watchers) close() error {
 
 // attend acts on events until ctx ends.
 func (dp *Dataplane) attend(ctx context.Context, e events) {
-	ticker := time.NewTicker(dp.poll)
-	defer ticker.Stop()
+	sweeper := time.NewTicker(sweep)
+	defer sweeper.Stop()
+	due := time.NewTimer(dp.poll)
+	defer due.Stop()
 	for {
 		var err error
 		select {
@@ -103,8 +111,12 @@ func (dp *Dataplane) attend(ctx context.Context, e events) {
 			err = dp.quotaUsedUp(ctx, name)
 		case <-e.look:
 			err = dp.lookAtQuotas(ctx)
-		case <-ticker.C:
+		case <-due.C:
+			began := time.Now()
 			err = dp.lookAtQuotas(ctx)
+			due.Reset(max(dp.poll, pollRest*time.Since(began)))
+		case <-sweeper.C:
+			err = dp.forgetVacated(ctx)
 		case <-e.disturbed:
 			err = dp.lookAround(ctx)
 		case <-e.touched:
@@ -143,8 +155,30 @@ func (dp *Dataplane) enterQuietly(ctx context.Context) error {
 	}
 }
 
-// lookAtQuotas finds quotas that are used up and of which no event came.
+// lookAtQuotas finds quotas that are used up and of which no event came. No change waits for the reading.
 func (dp *Dataplane) lookAtQuotas(ctx context.Context) error {
+	dp.mu.RLock()
+	look := dp.life == isRunning && dp.hasQuotas()
+	dp.mu.RUnlock()
+	if !look {
+		return nil
+	}
+	inet, _ := rules.Tables(dp.cfg.Interface)
+	quotas, err := dp.reads.Quotas(inet)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for object, o := range quotas {
+		if o.Used >= o.Bytes {
+			errs = append(errs, dp.quotaUsedUp(ctx, object))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// forgetVacated ends the flows of former peers' addresses.
+func (dp *Dataplane) forgetVacated(ctx context.Context) error {
 	if err := dp.enterQuietly(ctx); err != nil {
 		return err
 	}
@@ -152,28 +186,7 @@ func (dp *Dataplane) lookAtQuotas(ctx context.Context) error {
 	if dp.life != isRunning {
 		return nil
 	}
-	if err := dp.forgetFlows(slices.Collect(maps.Keys(dp.vacated))); err != nil {
-		return err
-	}
-	if !dp.hasQuotas() {
-		return nil
-	}
-	inet, _ := rules.Tables(dp.cfg.Interface)
-	quotas, err := dp.nft.Quotas(inet)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for object, o := range quotas {
-		name, _, ok := subjectOf(object)
-		if !ok || o.Used < o.Bytes {
-			continue
-		}
-		if who, ok := dp.records.subjects[name]; ok {
-			errs = append(errs, dp.reach(ctx, who, object))
-		}
-	}
-	return errors.Join(errs...)
+	return dp.forgetFlows(slices.Collect(maps.Keys(dp.vacated)))
 }
 
 func (dp *Dataplane) hasQuotas() bool {
@@ -192,6 +205,11 @@ func (dp *Dataplane) hasQuotas() bool {
 
 // reach acts on a quota that is used up. One that is no longer the subject's means nothing.
 func (dp *Dataplane) reach(ctx context.Context, who subject, object string) error {
+	inet, _ := rules.Tables(dp.cfg.Interface)
+	// The budget may have been raised, or replaced, since somebody saw it.
+	if o, ok, err := optional(dp.nft.Object(inet, object, true)); err != nil || !ok || o.Used < o.Bytes {
+		return err
+	}
 	s := newStep(dp)
 	var err error
 	if who.account != "" {
