@@ -53,7 +53,7 @@ test: setup ## go vet, then every test with the race detector; what is skipped, 
 	$(if $(VM),@$(MAKE) --no-print-directory vm)
 
 vm: setup ## the kernel dataplane in a virtual machine with the WireGuard module
-	$(GO) test -v $(RACE) -timeout 20m -run '^TestVM$$' ./wgnode/kernel 2>&1 | .ci/brief
+	$(GO) test -v $(RACE) -timeout 20m -p 1 -run '^TestVM$$' ./wgnode/kernel ./wgnode/kernel/internal/wgdev 2>&1 | .ci/brief
 
 crash: setup ## kill N nodes of each dataplane under load, and look whether anything is missing; SEED=... for the same again
 	$(GO) test -v -count 1 -timeout 0 -run '$(RUN)' ./wgnode/crashtest -args -kills $(N) -seed $(SEED)

@@ -36,13 +36,13 @@ func eachDriver(t *testing.T, test func(t *testing.T, c *link.Conn, open func() 
 	})
 }
 
-// requireModule skips the test where the kernel has no WireGuard module, and only there. CI runs the same tests in a virtual
+// requireModule skips the test where the kernel has no WireGuard module, and only there. TestVM runs the same tests in a virtual
 // machine that has it.
 func requireModule(t *testing.T, c *link.Conn) {
 	t.Helper()
 	err := SupportedModule(c)
 	if errors.Is(err, wgnode.ErrNotSupported) {
-		t.Skipf("NOT TESTED HERE, run this test binary with probes/kernel-vm.sh: %v", err)
+		t.Skipf("TestVM runs this where the module is: %v", err)
 	}
 	require.NoError(t, err)
 }
