@@ -138,8 +138,9 @@ func (n *Node) admit(batch []*addition) {
 		}
 	}
 	for _, a := range batch {
-		if errors.Is(a.err, context.Canceled) && a.ctx.Err() != nil { // the context for all does not know why each one's has ended
-			a.err = fmt.Errorf("%w: %w", context.Cause(a.ctx), a.err)
+		// The context for all does not know why each one's has ended.
+		if cause := context.Cause(a.ctx); errors.Is(a.err, context.Canceled) && cause != nil && !errors.Is(a.err, cause) {
+			a.err = fmt.Errorf("%w: %w", cause, a.err)
 		}
 		close(a.done)
 	}

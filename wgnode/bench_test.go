@@ -64,43 +64,6 @@ func BenchmarkAddPeer(b *testing.B) {
 	}
 }
 
-// busyDataplane has all peers move a byte between any two readings.
-type busyDataplane struct {
-	idleDataplane
-	keys  []wgtypes.Key
-	moved uint64
-}
-
-func (d *busyDataplane) Stats(_ context.Context, q StatsQuery) (Stats, error) {
-	if !q.All {
-		return Stats{}, nil
-	}
-	d.moved++
-	s := Stats{Peers: make([]PeerStats, len(d.keys))}
-	for i, key := range d.keys {
-		s.Peers[i] = PeerStats{PublicKey: key, Counters: quota.Counters{Download: d.moved}}
-	}
-	return s, nil
-}
-
-// BenchmarkCheckpoint reads, advances and stores the usage of 10,000 peers that all moved.
-func BenchmarkCheckpoint(b *testing.B) {
-	d := &busyDataplane{}
-	n := filledOn(b, d, 10_000)
-	for p := range n.Peers(ListOptions{}) {
-		d.keys = append(d.keys, p.PublicKey)
-	}
-	release, err := n.acquire(b.Context())
-	require.NoError(b, err)
-	defer release()
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := n.checkpoint(b.Context()); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 // BenchmarkState makes what a sync compares the dataplane with.
 func BenchmarkState(b *testing.B) {
 	n := filled(b, 10_000)

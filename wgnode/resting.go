@@ -2,7 +2,6 @@ package wgnode
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -103,20 +102,4 @@ func (r resting) resume(pool *ipam.Pool, now time.Time) (deletion []Mutation, er
 		delete(r, addr)
 	}
 	return deletion, nil
-}
-
-// forgetRests forgets the quarantines that are over. The caller holds the slot.
-func (n *Node) forgetRests(ctx context.Context) error {
-	over := n.resting.over(wallClock(time.Now()))
-	batch := make([]Mutation, len(over))
-	for i, addr := range over {
-		batch[i] = eraseResting(addr)
-	}
-	if err := n.commit(ctx, batch, nil); err != nil {
-		return err
-	}
-	for _, addr := range over {
-		delete(n.resting, addr)
-	}
-	return nil
 }

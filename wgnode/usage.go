@@ -191,8 +191,8 @@ func (n *Node) rollOver(ctx context.Context, due []entity) error {
 	return errors.Join(err, n.enforce(ctx, stale))
 }
 
-// checkpoint reads all counters and stores the usage that moved on, with what is owed to the store. The caller holds the
-// slot.
+// checkpoint reads all counters and stores the usage that moved on, with what is owed to the store, and forgets quarantines that
+// are over. The caller holds the slot.
 func (n *Node) checkpoint(ctx context.Context) error {
 	pollErr := n.poll(ctx, StatsQuery{All: true})
 	batch, err := n.survey(ctx)
@@ -208,6 +208,10 @@ func (n *Node) checkpoint(ctx context.Context) error {
 		}
 		batch, moved = append(batch, put(record)), append(moved, e)
 	}
+	over := n.resting.over(wallClock(time.Now()))
+	for _, addr := range over {
+		batch = append(batch, eraseResting(addr))
+	}
 	// What a failed commit may have left behind is newer than what was there, and is overwritten by the next: no inverse.
 	if err := n.commit(ctx, batch, nil); err != nil {
 		return errors.Join(pollErr, fmt.Errorf("write to store: %w", err))
@@ -217,5 +221,8 @@ func (n *Node) checkpoint(ctx context.Context) error {
 			e.common().saved()
 		}
 	})
-	return errors.Join(pollErr, n.forgetRests(ctx))
+	for _, addr := range over {
+		delete(n.resting, addr)
+	}
+	return pollErr
 }
