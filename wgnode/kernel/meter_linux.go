@@ -20,7 +20,8 @@ type meter struct {
 	name   string // begins the names of its objects
 	seed   quota.Counters
 	budget quota.Budget
-	// depleted: the budget is used up. With quota.Block nothing passes then, and there is no limit.
+	// depleted: the budget is used up. With quota.Block nothing passes then, and the limit stays, if there is one: a packet that
+	// was on its way past the addresses that are blocked still meets it.
 	depleted    bool
 	limit       quotaObject
 	watch       quotaObject
@@ -69,12 +70,14 @@ func (m meter) with(b quota.Budget, now quota.Counters) meter {
 	m.budget = b
 	m.depleted = b.Limited && (cutOff || counted >= b.Limit)
 
-	next := m.limit
-	if !b.Limited || b.AtEnd != quota.Block || m.depleted {
+	switch limit := m.limit; {
+	case !b.Limited || b.AtEnd != quota.Block:
 		m.limit = quotaObject{}
-	} else if next.name != "" && sameCounter && !wasBlocked {
+	case limit.name != "" && sameCounter && (m.depleted || !wasBlocked):
 		m.limit.at = b.Limit
-	} else {
+	case m.depleted:
+		m.limit = quotaObject{}
+	default:
 		m.limit = m.newQuota(endLimit, b.Limit, counted)
 	}
 
@@ -163,9 +166,12 @@ func (m *meter) usedUpQuota(object string, now quota.Counters) bool {
 	case "":
 		return false
 	case m.limit.name:
+		if m.depleted {
+			return false
+		}
 		// What was refused for its size counts too: from the first packet that does not fit, nothing passes.
 		m.depleted = true
-		m.limit, m.watch = quotaObject{}, quotaObject{}
+		m.watch = quotaObject{}
 		return true
 	case m.watch.name:
 		counted := max(now.Of(m.budget.Counted), m.watch.at)
@@ -194,6 +200,9 @@ func (m meter) adopt(b quota.Budget, now quota.Counters, have map[string][]quota
 	for _, left := range have[m.name] {
 		m.generations = max(m.generations, left.generation)
 	}
+	if m.blocked() {
+		m.limit = spent(have[m.name])
+	}
 	// What passes between the reading of the counters and that of the quotas is no difference.
 	keep := func(q *quotaObject, end string) {
 		if q.name == "" {
@@ -208,9 +217,22 @@ func (m meter) adopt(b quota.Budget, now quota.Counters, have map[string][]quota
 		}
 		*q = m.newQuota(end, q.at, q.used)
 	}
-	keep(&m.limit, endLimit)
+	if !m.blocked() {
+		keep(&m.limit, endLimit)
+	}
 	keep(&m.watch, endWatch)
 	return m
+}
+
+// spent is the limit that the meter of a subject that is blocked left; the last, should there be several.
+func spent(left []quotaLeft) (limit quotaObject) {
+	last := 0
+	for _, l := range left {
+		if l.end == endLimit && l.generation > last {
+			last, limit = l.generation, quotaObject{name: l.name, at: l.object.Bytes, used: l.object.Used}
+		}
+	}
+	return limit
 }
 
 // readingSlack is how many bytes a quota may differ from the counters, because packets passed while both were read.

@@ -34,6 +34,11 @@ func (k *fakeKernel) take(m *meter, d quota.Direction, n uint64) (passes bool, u
 	if m.blocked() {
 		return false, nil
 	}
+	return k.takeLate(m, d, n)
+}
+
+// takeLate is take for a packet that is past the addresses that are blocked.
+func (k *fakeKernel) takeLate(m *meter, d quota.Direction, n uint64) (passes bool, usedUp []string) {
 	o := m.tablesObjects()
 	limit, watch := o.LimitDown, o.WatchDown
 	if d == quota.Upload {
@@ -92,6 +97,10 @@ func TestMeterIsAMeter(t *testing.T) {
 					m.usedUpQuota(name, k.counters)
 				}
 				k.put(&m)
+				if len(usedUp) > 0 && m.blocked() {
+					late, _ := k.takeLate(&m, d, 1)
+					require.False(t, late, "a packet that met the block too early passes, %+v", m)
+				}
 			}
 			require.Equal(t, model.Counters(), k.counters)
 			require.Equal(t, model.Depleted(), m.usedUp(k.counters), "%+v", m)
@@ -120,4 +129,13 @@ func TestAdoptedMeterKeepsItsQuotas(t *testing.T) {
 	b.Limit = 2000
 	after = meter{name: "p"}.adopt(b, quota.Counters{Download: 10}, quotasLeft(objects))
 	require.NotContains(t, objects, after.limit.name)
+
+	// That of a subject that is blocked is kept whatever it holds.
+	before = meter{name: "p"}.with(quota.Budget{Limited: true, Limit: 1000}, quota.Counters{})
+	before.objects(objects)
+	require.True(t, before.usedUpQuota(before.limit.name, quota.Counters{Download: 950}))
+	require.False(t, before.usedUpQuota(before.limit.name, quota.Counters{Download: 950}), "it is told of twice")
+	after = meter{name: "p"}.adopt(quota.Budget{Limited: true, Limit: 900}, quota.Counters{Download: 950}, quotasLeft(objects))
+	require.True(t, after.blocked())
+	require.Equal(t, before.limit.name, after.limit.name)
 }
