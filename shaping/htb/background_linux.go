@@ -16,6 +16,10 @@ func (t *Tree) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.wake:
+			// Many changes that come at once, in one step.
+			if !pause(ctx, gather) {
+				return
+			}
 		case <-retry.C:
 		}
 		for {
@@ -34,12 +38,23 @@ func (t *Tree) run(ctx context.Context) {
 			if !more {
 				break
 			}
-			select {
-			case <-ctx.Done():
+			if !pause(ctx, t.respite(time.Since(began))) {
 				return
-			case <-time.After(t.respite(time.Since(began))):
 			}
 		}
+	}
+}
+
+// gather is how long the background lets changes come together.
+const gather = 2 * time.Millisecond
+
+// pause reports whether the time passed before ctx ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
 	}
 }
 

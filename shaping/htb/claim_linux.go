@@ -124,8 +124,8 @@ func (t *Tree) fill(ctx context.Context, s *slot, limit shaping.Limit) error {
 }
 
 // Change sets the limit of a claimed leaf or group. It is in force on all devices when Change returns nil; after an error it
-// may be on one, and another Change, or Sync, goes on from there. A limit that is in force is not written. Queues below a
-// group follow later. Errors match [shaping.ErrRateRange] and [ErrNoClass].
+// may be on one, and another Change, or Sync, goes on from there. A limit that is in force is not written. Queues that are
+// sized for another follow within milliseconds. Errors match [shaping.ErrRateRange] and [ErrNoClass].
 func (t *Tree) Change(ctx context.Context, c Class, limit shaping.Limit) error {
 	if err := limit.Validate(); err != nil {
 		return fmt.Errorf("htb: class %v: %w", c, err)
@@ -139,13 +139,17 @@ func (t *Tree) Change(ctx context.Context, c Class, limit shaping.Limit) error {
 		return err
 	}
 	t.node(c).limit = limit
+	defer t.arouse()
+	err = t.putLimit(ctx, c)
+	if !s.group {
+		t.isStale(c)
+	}
 	for _, leaf := range s.below {
 		if t.pool.get(leaf).claimed {
 			t.isStale(leaf)
 		}
 	}
-	defer t.arouse()
-	return t.put(ctx, c)
+	return err
 }
 
 // Release gives a leaf, or a group without claimed leaves, back to the pool. The kernel keeps it as it is, so nothing should

@@ -53,6 +53,6 @@
 // 64 KiB and a packet: what leaves a tunnel device may be a GSO super-packet of 64 KiB, and one that never fits into a queue
 // would never pass. At less than 2.6 Mbit/s that is a longer delay than the plan asks for.
 //
-// A queue is sized for the lowest of the ceilings over it. When that of a group or of the root changes, the ceiling is in
-// force when the call returns; the queues below follow in the background.
+// A queue is sized for its leaf's limit or the lowest of the ceilings over it. When one of these changes, it is in force when
+// the call returns; the queues follow in the background.
 package htb

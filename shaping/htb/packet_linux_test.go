@@ -83,7 +83,7 @@ func TestPacketsFindTheirClass(t *testing.T) {
 	before := direct()
 	require.NoError(t, w.send(0, leaf, 7))
 	require.Equal(t, map[Class]uint32{rootClass: 7, group: 7, leaf: 7}, counts())
-	require.Equal(t, before, direct())
+	require.Less(t, direct(), before+7, "but for the kernel's own, of multicast listeners")
 	require.NoError(t, w.send(0, group, 5))
 	require.Equal(t, map[Class]uint32{rootClass: 7, group: 7, leaf: 7}, counts(), "a group's own packets pass unshaped")
 	require.GreaterOrEqual(t, direct(), before+5)

@@ -101,14 +101,21 @@ func TestBackground(t *testing.T) {
 	c, err := tree.Claim(ctx, g, shaping.Limit{})
 	require.NoError(t, err)
 	require.Eventually(t, ready, 10*time.Second, time.Millisecond)
-	// The queue follows the ceiling of its group.
-	require.NoError(t, tree.Change(ctx, g, shaping.Limit{Upload: 20e6}))
-	require.Eventually(t, func() bool {
+	// The queue follows the ceiling of its group, and its own.
+	queue := func() queueParams {
 		require.NoError(t, tree.enter(ctx))
 		defer tree.leave()
-		_, queue := tree.want(1, c)
-		return len(tree.stale) == 0 && tree.node(c).sides[1].queue == queue
-	}, 10*time.Second, time.Millisecond)
+		_, want := tree.want(1, c)
+		if have := tree.node(c).sides[1].queue; len(tree.stale) > 0 || have != want {
+			return queueParams{}
+		}
+		return want
+	}
+	for _, class := range []Class{g, c} {
+		before := queue()
+		require.NoError(t, tree.Change(ctx, class, shaping.Limit{Upload: 20e6 / shaping.Rate(class)}))
+		require.Eventually(t, func() bool { now := queue(); return now != queueParams{} && now != before }, 10*time.Second, time.Millisecond)
+	}
 	require.Equal(t, 7, tree.Stats().Classes)
 }
 

@@ -59,10 +59,15 @@ func (t *Tree) want(device int, c Class) (classParams, queueParams) {
 }
 
 // put makes the kernel's class what it is to be on all devices, and says so to the pool. What is right already is not written.
-func (t *Tree) put(ctx context.Context, c Class) (err error) {
+func (t *Tree) put(ctx context.Context, c Class) error { return t.onAll(ctx, c, t.putOn) }
+
+// putLimit is put without the queue.
+func (t *Tree) putLimit(ctx context.Context, c Class) error { return t.onAll(ctx, c, t.putLimitOn) }
+
+func (t *Tree) onAll(ctx context.Context, c Class, put func(device int, c Class) error) (err error) {
 	for device := range t.config.Devices {
 		if err = ctx.Err(); err == nil {
-			err = t.putOn(device, c)
+			err = put(device, c)
 		}
 		if err != nil {
 			break
@@ -83,6 +88,14 @@ func (t *Tree) isWhole(c Class) bool {
 }
 
 func (t *Tree) putOn(device int, c Class) error {
+	if err := t.putLimitOn(device, c); err != nil || c == rootClass || t.pool.get(c).group {
+		return err
+	}
+	_, queue := t.want(device, c)
+	return t.putQueue(device, c, queue)
+}
+
+func (t *Tree) putLimitOn(device int, c Class) error {
 	if !t.roots[device] {
 		if err := t.putRoot(device); err != nil {
 			return err
@@ -97,11 +110,8 @@ func (t *Tree) putOn(device int, c Class) error {
 			}
 		}
 	}
-	class, queue := t.want(device, c)
-	if err := t.putClass(device, c, parent, class); err != nil || c == rootClass || t.pool.get(c).group {
-		return err
-	}
-	return t.putQueue(device, c, queue)
+	class, _ := t.want(device, c)
+	return t.putClass(device, c, parent, class)
 }
 
 // putRoot makes the root qdisc. What else was there is gone with it.

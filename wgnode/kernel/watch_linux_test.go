@@ -208,7 +208,8 @@ func (w *watched) disturb(t *testing.T, d disturbance, intact host) {
 }
 
 // looks is how what is the dataplane's looks, but for numbers that need not be the same after a repair: indexes and what is
-// made from them, addresses of Ethernet, who made a route, generations of quotas, and minor numbers of classes.
+// made from them, addresses of Ethernet, who made a route, generations of quotas, minor numbers of classes, and how many packets
+// of the kernel's own, of multicast listeners, passed a queue.
 func (w *watched) looks() host {
 	h := make(host)
 	for _, view := range []string{
@@ -218,7 +219,7 @@ func (w *watched) looks() host {
 	} {
 		command := strings.Fields(view)
 		out, _ := exec.Command(command[0], command[1:]...).CombinedOutput() // what is not there is seen, too
-		text := regexp.MustCompile(`(?m)^\d+: |_[lw]\d+\b|link/ether \S+|#[0-9a-f]{16}\b| proto \S+( scope link| metric \d+)?( src \S+)?`).ReplaceAllString(string(out), "#")
+		text := regexp.MustCompile(`(?m)^\d+: |_[lw]\d+\b|direct_packets_stat \d+|link/ether \S+|#[0-9a-f]{16}\b| proto \S+( scope link| metric \d+)?( src \S+)?`).ReplaceAllString(string(out), "#")
 		text = regexp.MustCompile(`: 1:[0-9a-f]+`).ReplaceAllString(text, ": class")
 		lines := strings.Split(text, "\n")
 		if command[0] == "tc" {
