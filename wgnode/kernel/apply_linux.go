@@ -36,7 +36,7 @@ func (dp *Dataplane) Sync(ctx context.Context, want wgnode.State) ([]wgnode.Repa
 	if err := dp.set.Check(change); err != nil {
 		return nil, err
 	}
-	mended, err := dp.bring(ctx, dp.set.State())
+	mended, err := dp.bring(ctx, dp.set.State(), true)
 	if err != nil {
 		return nil, err
 	}
@@ -81,10 +81,10 @@ func (dp *Dataplane) applyWhole(ctx context.Context, change, undo wgnode.Change)
 	dp.set.Record(change)
 	want := dp.set.State()
 	dp.set.Record(undo)
-	_, err := dp.bring(ctx, want)
+	_, err := dp.bring(ctx, want, false)
 	if err != nil {
 		// The way back must not depend on the caller's patience.
-		_, back := dp.bring(context.WithoutCancel(ctx), before)
+		_, back := dp.bring(context.WithoutCancel(ctx), before, false)
 		return errors.Join(err, back)
 	}
 	dp.set.Record(change)
@@ -135,7 +135,7 @@ func (dp *Dataplane) giveUp(ctx context.Context, s *step, cause error) error {
 	var lost *netlink.OpError
 	var errno unix.Errno
 	if !errors.As(cause, &refused) && (errors.As(cause, &lost) || errors.As(cause, &errno)) {
-		_, err := dp.bring(ctx, dp.set.State())
+		_, err := dp.bring(ctx, dp.set.State(), false)
 		return err
 	}
 	return s.resume()

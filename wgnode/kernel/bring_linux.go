@@ -16,7 +16,6 @@ import (
 	"github.com/waylume/waylume/shaping/htb"
 	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/kernel/internal/link"
-	"github.com/waylume/waylume/wgnode/kernel/internal/nft"
 	"github.com/waylume/waylume/wgnode/kernel/internal/rules"
 	"github.com/waylume/waylume/wgnode/kernel/internal/wgdev"
 )
@@ -25,10 +24,11 @@ import (
 const reserve = 64
 
 // bring makes the kernel hold just what want says, whatever it holds now: at the start, over what an earlier process left, and
-// whenever something was disturbed. It reads everything, writes what differs, and returns what that was.
+// whenever something was disturbed. It reads everything, writes what differs, and returns what that was. If it is asked only
+// to mend, want is what the records say already, and tables that nobody has changed since are not read.
 //
 // The order opens nothing: links come first, but not up; then classes, tables, and last the device's peers and its socket.
-func (dp *Dataplane) bring(ctx context.Context, want wgnode.State) (repairs []wgnode.Repair, err error) {
+func (dp *Dataplane) bring(ctx context.Context, want wgnode.State, mend bool) (repairs []wgnode.Repair, err error) {
 	note := func(what ...string) {
 		for _, w := range what {
 			repairs = append(repairs, wgnode.Repair{What: w})
@@ -45,52 +45,25 @@ func (dp *Dataplane) bring(ctx context.Context, want wgnode.State) (repairs []wg
 	if err := dp.tree.Root(ctx, want.SpeedLimit); err != nil {
 		return nil, err
 	}
-	inet, netdev := rules.Tables(dp.cfg.Interface)
-	actual := make(map[nft.Table]*nft.Actual, 2)
-	for _, t := range []nft.Table{inet, netdev} {
-		if actual[t], err = dp.nft.Read(t); err != nil {
+	asLeft := false
+	if mend && !adopting && policy == dp.policy {
+		if asLeft, err = dp.tablesAsLeft(); err != nil {
 			return nil, err
 		}
 	}
-	next, claims, err := dp.bringRecords(ctx, want, actual[inet], adopting)
-	if err != nil {
-		return nil, errors.Join(err, claims.rollback(context.WithoutCancel(ctx)))
-	}
-	done := false
-	defer func() {
-		if !done {
-			err = errors.Join(err, claims.rollback(context.WithoutCancel(ctx)))
-		}
-	}()
-	mended, err := dp.tree.Sync(ctx)
-	if err != nil {
-		return nil, err
-	}
-	note(mended...)
-	if err := dp.bringSysctls(actual[inet]); err != nil {
-		return nil, err
-	}
-	wanted := dp.want(policy, next)
-	b := &nft.Batch{}
-	var notes []nft.Note
-	for _, t := range []nft.Table{inet, netdev} {
-		found, err := nft.Diff(b, t, wanted[t], actual[t])
+	if asLeft {
+		mended, err := dp.tree.Sync(ctx)
 		if err != nil {
 			return nil, err
 		}
-		notes = append(notes, found...)
+		note(mended...)
+	} else {
+		mended, err := dp.bringTables(ctx, want, policy, adopting, note)
+		if err != nil {
+			return nil, err
+		}
+		repairs = append(repairs, mended...)
 	}
-	repairs = append(repairs, attribute(notes, next)...)
-	if err := dp.nft.Commit(b); err != nil {
-		return nil, err
-	}
-	done = true
-	if err := claims.settle(); err != nil {
-		return nil, err
-	}
-	dp.mu.Lock()
-	dp.records, dp.policy, dp.node = next, policy, want.SpeedLimit
-	dp.mu.Unlock()
 	mendedPeers, err := dp.bringPeers(ctx)
 	if err != nil {
 		return nil, err
@@ -101,32 +74,6 @@ func (dp *Dataplane) bring(ctx context.Context, want wgnode.State) (repairs []wg
 	dp.notify(dp.pending)
 	dp.pending = nil
 	return append(mendedPeers, repairs...), nil
-}
-
-// attribute makes one repair of all notes about the elements of a peer's, and one of each other note.
-func attribute(notes []nft.Note, r *records) (repairs []wgnode.Repair) {
-	owners := make(map[netip.Addr]string)
-	for key, p := range r.peers {
-		for _, addr := range p.state.Addrs {
-			owners[addr] = key.String()
-		}
-	}
-	seen := make(map[string]bool)
-	for _, n := range notes {
-		strange := len(n.Addrs) == 0
-		for _, addr := range n.Addrs {
-			owner, ok := owners[addr]
-			strange = strange || !ok
-			if ok && !seen[owner] {
-				seen[owner] = true
-				repairs = append(repairs, wgnode.Repair{What: "mended what the tables hold of a peer", Subject: owner})
-			}
-		}
-		if strange {
-			repairs = append(repairs, wgnode.Repair{What: n.What})
-		}
-	}
-	return repairs
 }
 
 // bringLinks sees to the two interfaces and the tree on them. It returns true when the tree was opened anew, so that classes

@@ -161,7 +161,7 @@ func (dp *Dataplane) start(ctx context.Context, want wgnode.State) (wgnode.Datap
 		return wgnode.DataplaneInfo{}, err
 	}
 	dp.flowsKnown = flows.Supported() == nil
-	if _, err := dp.bring(ctx, want); err != nil {
+	if _, err := dp.bring(ctx, want, false); err != nil {
 		return wgnode.DataplaneInfo{}, err
 	}
 	dp.set.Record(change)

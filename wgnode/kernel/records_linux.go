@@ -87,6 +87,25 @@ func (r *records) setAccount(id string, a *account) {
 	r.subjects[accountName(id)] = subject{account: id}
 }
 
+// quotas are the names of the quotas that say something when they are used up.
+func (r *records) quotas() (names []string) {
+	of := func(m *meter) {
+		if m.limit.name != "" && !m.depleted {
+			names = append(names, m.limit.name)
+		}
+		if m.watch.name != "" {
+			names = append(names, m.watch.name)
+		}
+	}
+	for _, p := range r.peers {
+		of(&p.meter)
+	}
+	for _, a := range r.accounts {
+		of(&a.meter)
+	}
+	return names
+}
+
 // tablesPeer is a peer as the tables see it.
 func (r *records) tablesPeer(p *peer) rules.Peer {
 	out := rules.Peer{

@@ -13,8 +13,13 @@ import (
 	"github.com/waylume/waylume/wgnode/kernel/internal/wgdev"
 )
 
-// few is up to how many subjects are read one by one; for more, one dump of all is less work.
-const few = 64
+// What decides whether counters and quotas are read by their names or in a dump of all there are. By its name the kernel finds an
+// object at once, and answers with a message of its own; in a dump it goes on from the first object for each part.
+const (
+	namedCost   = 3 // of an object by its name, in objects of a dump
+	maxDump     = 100_000
+	objectsEach = 3 // about: a subject has two counters, and up to two quotas
+)
 
 // Stats reads the kernel's counters; handshakes and endpoints, which the device gives for all peers at once, only when the
 // query asks.
@@ -40,16 +45,13 @@ func (dp *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode
 			status[s.PublicKey] = s
 		}
 	}
-	read, err := dp.reader(conn, len(peers)+len(accounts))
+	read, err := dp.reader(conn, peers, accounts)
 	if err != nil {
 		return wgnode.Stats{}, err
 	}
 	var stats wgnode.Stats
 	for _, p := range peers {
-		counters, ok, err := read(p.meter.name)
-		if err != nil {
-			return wgnode.Stats{}, err
-		}
+		counters, ok := read(p.meter.name)
 		if !ok {
 			counters = dp.lastSeen(p.meter.name, p.meter.seed)
 		}
@@ -59,10 +61,7 @@ func (dp *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode
 		})
 	}
 	for _, a := range accounts {
-		counters, ok, err := read(a.meter.name)
-		if err != nil {
-			return wgnode.Stats{}, err
-		}
+		counters, ok := read(a.meter.name)
 		if !ok {
 			counters = dp.lastSeen(a.meter.name, a.meter.seed)
 		}
@@ -112,30 +111,42 @@ func (dp *Dataplane) asked(query wgnode.StatsQuery) (peers []*peer, accounts []*
 	return peers, accounts
 }
 
-// reader reads counters by meter: one by one where they are few, else from one dump.
-func (dp *Dataplane) reader(conn *nft.Conn, n int) (func(name string) (quota.Counters, bool, error), error) {
-	inet, _ := rules.Tables(dp.cfg.Interface)
-	if n <= few {
-		return func(name string) (quota.Counters, bool, error) {
-			c, ok, err := readCounters(conn, inet, name)
-			if ok {
-				dp.see(name, c)
-			}
-			return c, ok, err
-		}, nil
+// reader reads the counters of meters with one or a few requests, and then gives each meter's.
+func (dp *Dataplane) reader(conn *nft.Conn, peers []*peer, accounts []*account) (func(name string) (quota.Counters, bool), error) {
+	names := make([]string, 0, 2*(len(peers)+len(accounts)))
+	for _, p := range peers {
+		names = append(names, p.meter.name+endDown, p.meter.name+endUp)
 	}
-	counters, err := conn.Counters(inet)
+	for _, a := range accounts {
+		names = append(names, a.meter.name+endDown, a.meter.name+endUp)
+	}
+	counters, err := dp.readObjects(conn, false, names)
 	if err != nil {
 		return nil, err
 	}
-	return func(name string) (quota.Counters, bool, error) {
+	return func(name string) (quota.Counters, bool) {
 		down, ok := counters[name+endDown]
 		c := quota.Counters{Download: down.Bytes, Upload: counters[name+endUp].Bytes}
 		if ok {
 			dp.see(name, c)
 		}
-		return c, ok, nil
+		return c, ok
 	}, nil
+}
+
+// readObjects reads counters or quotas: at least those with these names that there are.
+func (dp *Dataplane) readObjects(conn *nft.Conn, quotas bool, names []string) (map[string]nft.Object, error) {
+	inet, _ := rules.Tables(dp.cfg.Interface)
+	dp.mu.RLock()
+	all := objectsEach * len(dp.records.subjects)
+	dp.mu.RUnlock()
+	switch {
+	case len(names)*namedCost <= all || all > maxDump:
+		return conn.Named(inet, quotas, names)
+	case quotas:
+		return conn.Quotas(inet)
+	}
+	return conn.Counters(inet)
 }
 
 func (dp *Dataplane) dropped(conn *nft.Conn) (map[string]uint64, error) {

@@ -120,6 +120,7 @@ func (dp *Dataplane) attend(ctx context.Context, e events) {
 		case <-e.disturbed:
 			err = dp.lookAround(ctx)
 		case <-e.touched:
+			dp.nft.Trust(0) // whatever the generations say
 			dp.notifyDisturbed()
 		}
 		if err != nil && ctx.Err() == nil {
@@ -158,13 +159,15 @@ func (dp *Dataplane) enterQuietly(ctx context.Context) error {
 // lookAtQuotas finds quotas that are used up and of which no event came. No change waits for the reading.
 func (dp *Dataplane) lookAtQuotas(ctx context.Context) error {
 	dp.mu.RLock()
-	look := dp.life == isRunning && dp.hasQuotas()
+	var names []string
+	if dp.life == isRunning {
+		names = dp.records.quotas()
+	}
 	dp.mu.RUnlock()
-	if !look {
+	if len(names) == 0 {
 		return nil
 	}
-	inet, _ := rules.Tables(dp.cfg.Interface)
-	quotas, err := dp.reads.Quotas(inet)
+	quotas, err := dp.readObjects(dp.reads, true, names)
 	if err != nil {
 		return err
 	}
@@ -187,20 +190,6 @@ func (dp *Dataplane) forgetVacated(ctx context.Context) error {
 		return nil
 	}
 	return dp.forgetFlows(slices.Collect(maps.Keys(dp.vacated)))
-}
-
-func (dp *Dataplane) hasQuotas() bool {
-	for _, p := range dp.records.peers {
-		if p.meter.limit.name != "" || p.meter.watch.name != "" {
-			return true
-		}
-	}
-	for _, a := range dp.records.accounts {
-		if a.meter.limit.name != "" || a.meter.watch.name != "" {
-			return true
-		}
-	}
-	return false
 }
 
 // reach acts on a quota that is used up. One that is no longer the subject's means nothing.

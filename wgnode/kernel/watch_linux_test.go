@@ -26,8 +26,8 @@ import (
 )
 
 const (
-	// recovery bounds the wait for what must be mended.
-	recovery = 20 * time.Second
+	// recovery bounds the wait for what must be mended, also in a virtual machine on a busy host.
+	recovery = time.Minute
 	// slow is the watched peer's limit, each way, and slack what may pass at once.
 	slow  = shaping.Rate(1_000_000)
 	slack = 32_000
@@ -75,7 +75,7 @@ func testWatch(t *testing.T, driver kernel.Driver) {
 	w.connect()
 	require.True(t, w.comes(w.answers))
 	w.requireLimited(t)
-	intact := w.looks()
+	intact := w.settled()
 	inet, netdev := "inet waylume_"+rigInterface, "netdev waylume_"+rigInterface
 	addr4, prefix4 := added.Addrs[0].String(), "10.0.0.0/8"
 	for _, d := range []disturbance{
@@ -103,8 +103,8 @@ func testWatch(t *testing.T, driver kernel.Driver) {
 			return []string{"nft delete rule " + inet + " forward handle " + handles(t, inet, "forward")[0]}
 		}},
 	} {
-		if d.inVM || !vm.Inside() {
-			t.Run(d.name, func(t *testing.T) { w.disturb(t, d, intact) })
+		if (d.inVM || !vm.Inside()) && !t.Run(d.name, func(t *testing.T) { w.disturb(t, d, intact) }) {
+			return // nor would it be as it was after another
 		}
 	}
 	t.Run("the cap holds", w.useUp)
@@ -191,7 +191,7 @@ func (w *watched) disturb(t *testing.T, d disturbance, intact host) {
 	began := time.Now()
 	for now := w.looks(); !maps.Equal(intact, now); now = w.looks() {
 		if time.Since(began) > recovery {
-			require.Equal(t, intact, now, "it is not as it was")
+			requireSameLines(t, slices.Collect(maps.Values(intact)), slices.Collect(maps.Values(now)))
 		}
 	}
 	mended := time.Since(began)
@@ -229,6 +229,18 @@ func (w *watched) looks() host {
 		h[view] = strings.Join(lines, "\n")
 	}
 	return h
+}
+
+// settled is how it looks once nothing changes any more.
+func (w *watched) settled() (last host) {
+	const still = time.Second
+	require.True(w.t, w.comes(func() bool {
+		before := last
+		time.Sleep(still)
+		last = w.looks()
+		return maps.Equal(before, last)
+	}), "it does not come to rest")
+	return last
 }
 
 // requireLimited has more sent at once than the limit lets through for long.

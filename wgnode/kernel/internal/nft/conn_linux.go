@@ -36,6 +36,8 @@ type Conn struct {
 	socket  Socket
 	port    uint32
 	commits atomic.Uint64
+	// trusted is the generation of the tables as this connection left them, or 0.
+	trusted uint32
 }
 
 // Dial opens a connection in the calling thread's network namespace. It needs CAP_NET_ADMIN.
@@ -65,64 +67,6 @@ func (c *Conn) Port() uint32 { return c.port }
 
 // Commits is the number of transactions sent.
 func (c *Conn) Commits() uint64 { return c.commits.Load() }
-
-// BatchError says which part of a transaction the kernel refused.
-type BatchError struct {
-	What string
-	Err  error
-}
-
-func (e *BatchError) Error() string { return fmt.Sprintf("nft: %s: %v", e.What, e.Err) }
-
-func (e *BatchError) Unwrap() error { return e.Err }
-
-// Commit sends a batch as one transaction: after an error nothing of it holds. An empty batch sends nothing.
-func (c *Conn) Commit(b *Batch) error {
-	if b.err != nil || len(b.messages) == 0 {
-		return b.err
-	}
-	data := header(nil, 0, unix.NFNL_SUBSYS_NFTABLES)
-	edge := func(kind uint16) netlink.Message {
-		return netlink.Message{Header: netlink.Header{Type: netlink.HeaderType(kind), Flags: netlink.Request}, Data: data}
-	}
-	all := append(append([]netlink.Message{edge(unix.NFNL_MSG_BATCH_BEGIN)}, b.messages...), edge(unix.NFNL_MSG_BATCH_END))
-	// The kernel answers what fails, and what asks for it: with the last one's answer, everything was said.
-	all[len(all)-2].Header.Flags |= netlink.Acknowledge
-
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.commits.Add(1)
-	sent, err := c.socket.SendMessages(all)
-	if err != nil {
-		return fmt.Errorf("nft: send a transaction of %d messages: %w", len(b.messages), err)
-	}
-	first, last := sent[0].Header.Sequence, sent[len(sent)-2].Header.Sequence
-	var failed error
-	for {
-		answers, err := c.socket.Receive()
-		var refused *netlink.OpError
-		switch {
-		case err == nil:
-			for _, m := range answers {
-				if m.Header.Sequence == last {
-					return failed
-				}
-			}
-		case !errors.As(err, &refused) || refused.Sequence == 0:
-			return fmt.Errorf("nft: receive the answer to a transaction: %w", err)
-		case refused.Sequence == first:
-			// The transaction as a whole. An answer to the last message may come yet; a later request passes over it.
-			return &BatchError{What: "commit", Err: refused.Err}
-		case refused.Sequence > first && refused.Sequence <= last:
-			if failed == nil {
-				failed = &BatchError{What: b.what[refused.Sequence-first-1], Err: refused.Err}
-			}
-			if refused.Sequence == last {
-				return failed
-			}
-		}
-	}
-}
 
 // dump asks for everything of a kind. Each answer is given to yield while the dump is complete or not: yield must take a
 // second run from the beginning, which reset announces.
@@ -176,6 +120,49 @@ func (c *Conn) dumpOnce(kind uint16, family Family, data []byte, yield func(data
 		}
 		return whole, nil
 	}
+}
+
+// maxRequests is how many requests are sent at once: the answers, some 5 KB each as the kernel counts, must fit into the socket.
+const maxRequests = 256
+
+// getMany asks for many things at once, and passes over those that are not there.
+func (c *Conn) getMany(kind uint16, family Family, requests [][]byte, yield func(data []byte)) error {
+	messages := make([]netlink.Message, len(requests))
+	for i, data := range requests {
+		messages[i] = netlink.Message{
+			Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind), Flags: netlink.Request},
+			Data:   append(header(make([]byte, 0, 4+len(data)), family, 0), data...),
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sent, err := c.socket.SendMessages(messages)
+	if err != nil {
+		return fmt.Errorf("nft: send %d requests: %w", len(messages), err)
+	}
+	first, last := sent[0].Header.Sequence, sent[len(sent)-1].Header.Sequence
+	for due := first; due <= last; {
+		answers, err := c.socket.Receive()
+		var refused *netlink.OpError
+		switch {
+		case err == nil:
+			for _, m := range answers {
+				if m.Header.Sequence < first || m.Header.Sequence > last || m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES || len(m.Data) < 4 {
+					continue // of a former request
+				}
+				yield(m.Data[4:])
+				due = m.Header.Sequence + 1
+			}
+		case !errors.As(err, &refused) || refused.Sequence == 0:
+			return fmt.Errorf("nft: receive an answer: %w", err)
+		case refused.Sequence < first || refused.Sequence > last: // of a former request
+		case errors.Is(err, unix.ENOENT):
+			due = refused.Sequence + 1
+		default:
+			return fmt.Errorf("nft: receive an answer: %w", err)
+		}
+	}
+	return nil
 }
 
 // get asks for one thing. It is an error that matches os.ErrNotExist if that is not there.

@@ -305,6 +305,32 @@ func (c *Conn) Object(t Table, name string, quota bool) (Object, error) {
 	return o, nil
 }
 
+// Named reads the counters, or the quotas, that have these names, and passes over those that are not there. For many of them it
+// takes less time than [Conn.Counters] of a table with tens of thousands, through which the kernel goes from the beginning for
+// each part of a dump.
+func (c *Conn) Named(t Table, quota bool, names []string) (map[string]Object, error) {
+	kind := uint32(unix.NFT_OBJECT_COUNTER)
+	if quota {
+		kind = unix.NFT_OBJECT_QUOTA
+	}
+	objects := make(map[string]Object, len(names))
+	requests := make([][]byte, 0, maxRequests)
+	for some := range slices.Chunk(names, maxRequests) {
+		requests = requests[:0]
+		for _, name := range some {
+			requests = append(requests, attr32(objectName(t, name), unix.NFTA_OBJ_TYPE, kind))
+		}
+		err := c.getMany(unix.NFT_MSG_GETOBJ, t.Family, requests, func(data []byte) {
+			_, name, o := ParseObject(data)
+			objects[name] = o
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read %d objects: %w", len(some), err)
+		}
+	}
+	return objects, nil
+}
+
 // ParseObject reads the attributes of a message about an object.
 func ParseObject(data []byte) (table, name string, o Object) {
 	var payload []byte

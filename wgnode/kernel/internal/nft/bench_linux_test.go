@@ -1,0 +1,51 @@
+package nft_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/waylume/waylume/internal/testutil/netns"
+	"github.com/waylume/waylume/wgnode/kernel/internal/nft"
+)
+
+// BenchmarkCounters reads all counters of a table: at once, and by their names.
+func BenchmarkCounters(b *testing.B) {
+	netns.Require(b)
+	conn := dial(b)
+	table := nft.Table{Family: nft.Inet, Name: "bench"}
+	batch := &nft.Batch{}
+	batch.AddTable(table)
+	require.NoError(b, conn.Commit(batch))
+	defer func() {
+		batch := &nft.Batch{}
+		batch.DeleteTable(table)
+		require.NoError(b, conn.Commit(batch))
+	}()
+	var names []string
+	for _, n := range []int{2_000, 20_000, 120_000} {
+		batch := &nft.Batch{}
+		for len(names) < n {
+			name := fmt.Sprintf("p%032x_d", len(names))
+			names = append(names, name)
+			batch.SetObject(table, name, nft.Object{})
+		}
+		require.NoError(b, conn.Commit(batch))
+		b.Run(fmt.Sprintf("of=dump/counters=%d", n), func(b *testing.B) {
+			for b.Loop() {
+				counters, err := conn.Counters(table)
+				require.NoError(b, err)
+				require.Len(b, counters, n)
+			}
+		})
+		b.Run(fmt.Sprintf("of=names/counters=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				counters, err := conn.Named(table, false, names)
+				require.NoError(b, err)
+				require.Len(b, counters, n)
+			}
+		})
+	}
+}

@@ -1,0 +1,106 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"github.com/waylume/waylume/wgnode"
+	"github.com/waylume/waylume/wgnode/kernel/internal/nft"
+	"github.com/waylume/waylume/wgnode/kernel/internal/rules"
+)
+
+// tablesAsLeft reports that nobody has changed a table since this dataplane brought and left its own as they should be: then
+// tens of thousands of elements need not be read to know it. What sysctls have to be noted in the tables is seen to here.
+func (dp *Dataplane) tablesAsLeft() (bool, error) {
+	unchanged, err := dp.nft.Unchanged()
+	if err != nil || !unchanged {
+		return false, err
+	}
+	noted := len(dp.sysctls)
+	err = dp.bringSysctls(nil)
+	return len(dp.sysctls) == noted, err
+}
+
+// bringTables makes records of all that is wanted, and classes and tables hold just that.
+func (dp *Dataplane) bringTables(ctx context.Context, want wgnode.State, policy *rules.Policy, adopting bool, note func(...string)) (
+	repairs []wgnode.Repair, err error,
+) {
+	generation, err := dp.nft.Generation()
+	if err != nil {
+		return nil, err
+	}
+	inet, netdev := rules.Tables(dp.cfg.Interface)
+	actual := make(map[nft.Table]*nft.Actual, 2)
+	for _, t := range []nft.Table{inet, netdev} {
+		if actual[t], err = dp.nft.Read(t); err != nil {
+			return nil, err
+		}
+	}
+	next, claims, err := dp.bringRecords(ctx, want, actual[inet], adopting)
+	if err != nil {
+		return nil, errors.Join(err, claims.rollback(context.WithoutCancel(ctx)))
+	}
+	done := false
+	defer func() {
+		if !done {
+			err = errors.Join(err, claims.rollback(context.WithoutCancel(ctx)))
+		}
+	}()
+	mended, err := dp.tree.Sync(ctx)
+	if err != nil {
+		return nil, err
+	}
+	note(mended...)
+	if err := dp.bringSysctls(actual[inet]); err != nil {
+		return nil, err
+	}
+	wanted := dp.want(policy, next)
+	b := &nft.Batch{}
+	var notes []nft.Note
+	for _, t := range []nft.Table{inet, netdev} {
+		found, err := nft.Diff(b, t, wanted[t], actual[t])
+		if err != nil {
+			return nil, err
+		}
+		notes = append(notes, found...)
+	}
+	dp.nft.Trust(generation)
+	if err := dp.nft.Commit(b); err != nil {
+		return nil, err
+	}
+	done = true
+	if err := claims.settle(); err != nil {
+		return nil, err
+	}
+	dp.mu.Lock()
+	dp.records, dp.policy, dp.node = next, policy, want.SpeedLimit
+	dp.mu.Unlock()
+	return attribute(notes, next), nil
+}
+
+// attribute makes one repair of all notes about the elements of a peer's, and one of each other note.
+func attribute(notes []nft.Note, r *records) (repairs []wgnode.Repair) {
+	owners := make(map[netip.Addr]string)
+	for key, p := range r.peers {
+		for _, addr := range p.state.Addrs {
+			owners[addr] = key.String()
+		}
+	}
+	seen := make(map[string]bool)
+	for _, n := range notes {
+		strange := len(n.Addrs) == 0
+		for _, addr := range n.Addrs {
+			owner, ok := owners[addr]
+			strange = strange || !ok
+			if ok && !seen[owner] {
+				seen[owner] = true
+				repairs = append(repairs, wgnode.Repair{What: "mended what the tables hold of a peer", Subject: owner})
+			}
+		}
+		if strange {
+			repairs = append(repairs, wgnode.Repair{What: n.What})
+		}
+	}
+	return repairs
+}
