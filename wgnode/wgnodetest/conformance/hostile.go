@@ -24,7 +24,9 @@ func testSpoofing(t *testing.T, h Harness) {
 	for _, c := range []*client{a, victim} {
 		w.allowed(c, []place{{network: "udp", to: server4.addr}, {network: "udp", to: server6.addr}})
 	}
-	before, received := w.counters(victim), victim.quiet()
+	received := victim.quiet()
+	w.comesToRest(func() uint64 { c := w.counters(victim); return c.Download + c.Upload }, "the victim goes on to move data")
+	before := w.counters(victim)
 	count4, count6 := server4.arrived.Load(), server6.arrived.Load()
 	const port = 7777
 	for _, src := range []netip.Addr{

@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
@@ -107,14 +106,7 @@ func (w *world) suspendAll() {
 	for _, c := range clients {
 		w.absent(c.key())
 	}
-	// What had passed may still be under way, in a slow machine for long; but TCP that is open is never still.
-	stopped, since := progress(), time.Now()
-	w.eventually(func() bool {
-		if now := progress(); now != stopped {
-			stopped, since = now, time.Now()
-		}
-		return time.Since(since) > 2*inFlight
-	}, "peers of a suspended account go on to move data")
+	stopped := w.comesToRest(progress, "peers of a suspended account go on to move data")
 	w.cutOff(clients[0])
 	require.Equal(w.t, stopped, progress(), "a peer of a suspended account moves data")
 	for _, f := range flows {

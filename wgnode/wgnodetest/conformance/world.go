@@ -161,6 +161,23 @@ func (w *world) eventually(condition func() bool, format string, args ...any) {
 	}
 }
 
+// inFlight is how long a packet may still be under way that had passed when its peer was removed.
+const inFlight = 200 * time.Millisecond
+
+// comesToRest waits until a number does not change any more, and returns it. What had passed may be under way for long in a slow
+// machine; but TCP that is open is never still.
+func (w *world) comesToRest(read func() uint64, format string, args ...any) uint64 {
+	w.t.Helper()
+	last, since := read(), time.Now()
+	w.eventually(func() bool {
+		if now := read(); now != last {
+			last, since = now, time.Now()
+		}
+		return time.Since(since) > 2*inFlight
+	}, format, args...)
+	return last
+}
+
 // mbit is a rate of n Mbit/s.
 func mbit(n float64) shaping.Rate { return shaping.Rate(n * 1e6) }
 
