@@ -123,6 +123,9 @@ func (l *Ledger) Next() time.Time {
 	return l.end
 }
 
+// Now is the latest time that the ledger was told of.
+func (l *Ledger) Now() time.Time { return l.now }
+
 // Cap is the cap in force.
 func (l *Ledger) Cap() Cap { return l.cap.Clone() }
 

@@ -111,7 +111,11 @@ func (n *Node) commit(ctx context.Context, batch, inverse []Mutation) error {
 	if len(all) == 0 {
 		return nil
 	}
-	if err := n.cfg.Store.Commit(ctx, all); err != nil {
+	err := n.cfg.Store.Commit(ctx, all)
+	if n.life.check() == nil { // else who starts or closes the node hears of it
+		n.health.stored(ctx, err)
+	}
+	if err != nil {
 		for _, m := range inverse {
 			n.owed[recordID{m.Kind, m.Key}] = m
 		}

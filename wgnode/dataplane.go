@@ -149,6 +149,8 @@ type StatsQuery struct {
 	Accounts []string
 	// Device also reads last handshakes and endpoints, which some dataplanes can only read for all peers at once.
 	Device bool
+	// Health also looks for what is wrong: it may ask the system a few questions, whatever the number of peers.
+	Health bool
 }
 
 // Stats are counters at one moment. The order is that of the query, or any order for All.
@@ -157,6 +159,9 @@ type Stats struct {
 	Accounts []AccountStats
 	// Dropped counts packets that did not pass, by reason, over the dataplane's life.
 	Dropped map[string]uint64
+	// Problems are what is wrong at that moment, if the query asks for Health: one of a kind at most, of the kinds that a
+	// dataplane tells, with What, and with Since if the dataplane knows better than that it is so now. Nil when all is well.
+	Problems []HealthProblem
 }
 
 // PeerStats are one peer's counters.
@@ -166,9 +171,12 @@ type PeerStats struct {
 	Counters quota.Counters
 	// Depleted reports that the peer's budget is used up.
 	Depleted bool
-	// LastHandshake is zero when there was none; it and Endpoint are set only when the query asks for Device.
+	// LastHandshake is zero when there was none; it and all below are set only when the query asks for Device.
 	LastHandshake time.Time
 	Endpoint      netip.AddrPort
+	// Received and Sent are the bytes of WireGuard's messages, handshakes and keepalives among them, without the headers of IP
+	// and UDP, since the device has the peer. Of what came only what was authentic counts.
+	Received, Sent uint64
 }
 
 // AccountStats are one account's counters.

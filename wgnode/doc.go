@@ -18,6 +18,8 @@
 //
 // What happens is told as [Event] values to any number of readers; one that falls behind is told how much it missed.
 //
+// [Status] names what is wrong with the node, and since when; [Node.PeerQualities] tells how peers are connected.
+//
 // # The life of a peer
 //
 //	         AddPeer

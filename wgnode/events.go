@@ -66,6 +66,10 @@ const (
 	// CheckpointFailed: usage could not be written to the store; the node goes on trying. It sets Err. It is reported
 	// once until a checkpoint succeeds again.
 	CheckpointFailed
+	// ProblemBegan: something is wrong with the node. It sets Problem.
+	ProblemBegan
+	// ProblemOver: a problem is no more. It sets Problem, as it was.
+	ProblemOver
 )
 
 var eventNames = [...]string{
@@ -77,6 +81,7 @@ var eventNames = [...]string{
 	AccountSuspended: "account-suspended", AccountResumed: "account-resumed",
 	UsageThreshold: "usage-threshold", CapReached: "cap-reached", PeriodStarted: "period-started",
 	Repaired: "repaired", SyncFailed: "sync-failed", CheckpointFailed: "checkpoint-failed",
+	ProblemBegan: "problem-began", ProblemOver: "problem-over",
 }
 
 // String is the kind in words joined by hyphens: "peer-added".
@@ -142,6 +147,8 @@ type Event struct {
 	// Detail says more, in words.
 	Detail string
 	Err    error
+	// Problem is what is or was wrong.
+	Problem HealthProblem
 	// Count is the number of events missed.
 	Count uint64
 }
@@ -173,6 +180,9 @@ func (e Event) String() string {
 	}
 	if e.Err != nil {
 		fmt.Fprintf(&b, " error=%q", e.Err.Error())
+	}
+	if e.Problem.Kind != 0 {
+		fmt.Fprintf(&b, " problem=%s since=%s what=%q", e.Problem.Kind, e.Problem.Since.Format(time.RFC3339), e.Problem.What)
 	}
 	if e.Count != 0 {
 		fmt.Fprintf(&b, " count=%d", e.Count)

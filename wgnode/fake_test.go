@@ -40,8 +40,13 @@ type fakeDataplane struct {
 	adopted quota.Counters
 	// refuse, when not nil, is asked about every change.
 	refuse func(Change) error
-	// onDevice, when not nil, is called when handshakes are read.
+	// onDevice, when not nil, is called when handshakes of some peers are read.
 	onDevice func()
+	// outer are the bytes of WireGuard's messages, received as upload and sent as download; endpoints where peers are.
+	outer     map[wgtypes.Key]quota.Counters
+	endpoints map[wgtypes.Key]netip.AddrPort
+	// problems is what Health finds.
+	problems []HealthProblem
 	// mute keeps the dataplane from reporting what its counters reach.
 	mute bool
 }
@@ -264,15 +269,19 @@ func (f *fakeDataplane) Stats(ctx context.Context, q StatsQuery) (Stats, error) 
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if q.Device && f.onDevice != nil {
+	if q.Device && !q.All && f.onDevice != nil {
 		f.onDevice()
 	}
 	s := Stats{Dropped: map[string]uint64{"quota": f.dropped}}
+	if q.Health {
+		s.Problems = slices.Clone(f.problems)
+	}
 	for key, p := range f.peers {
 		if q.All || slices.Contains(q.Peers, key) {
 			stats := PeerStats{PublicKey: key, Counters: p.meter.Counters(), Depleted: p.meter.Depleted()}
 			if q.Device {
-				stats.LastHandshake = f.handshakes[key]
+				stats.LastHandshake, stats.Endpoint = f.handshakes[key], f.endpoints[key]
+				stats.Received, stats.Sent = f.outer[key].Upload, f.outer[key].Download
 			}
 			s.Peers = append(s.Peers, stats)
 		}
@@ -356,39 +365,4 @@ func (f *fakeDataplane) count(call string) int {
 		}
 	}
 	return n
-}
-
-// faultyStore is a MemoryStore whose commits can be made to fail, before they are made or after.
-type faultyStore struct {
-	*MemoryStore
-
-	mu     sync.Mutex
-	before func(batch []Mutation) error
-	after  func(batch []Mutation) error
-}
-
-func newFaultyStore() *faultyStore { return &faultyStore{MemoryStore: NewMemoryStore()} }
-
-func (s *faultyStore) set(before, after func([]Mutation) error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.before, s.after = before, after
-}
-
-func (s *faultyStore) Commit(ctx context.Context, batch []Mutation) error {
-	s.mu.Lock()
-	before, after := s.before, s.after
-	s.mu.Unlock()
-	if before != nil {
-		if err := before(batch); err != nil {
-			return err
-		}
-	}
-	if err := s.MemoryStore.Commit(ctx, batch); err != nil {
-		return err
-	}
-	if after != nil {
-		return after(batch)
-	}
-	return nil
 }

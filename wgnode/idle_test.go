@@ -180,7 +180,8 @@ func TestSetIdleTimeout(t *testing.T) {
 	})
 }
 
-// TestIdlenessIsCheap counts what the dataplane is asked: handshakes once a survey, and once for those whose time has come.
+// TestIdlenessIsCheap counts what the dataplane is asked for idleness: handshakes once a survey, and once for those whose time
+// has come.
 func TestIdlenessIsCheap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := startRig(t)

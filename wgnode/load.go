@@ -23,6 +23,8 @@ type kept struct {
 	peers      map[wgtypes.Key]*peer
 	usage      map[Subject]usageRecord
 	resting    resting
+	// stored is the last time that a record of usage was brought up to.
+	stored time.Time
 }
 
 func newKept() *kept {
@@ -69,6 +71,9 @@ func (k *kept) take(r Record) error {
 		subject, usage, err := decodeUsage(r)
 		if err == nil {
 			k.usage[subject] = usage
+			if at := usage.Ledger.Now(); at.After(k.stored) {
+				k.stored = at
+			}
 		}
 		return err
 	case RecordQuarantine:

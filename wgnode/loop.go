@@ -81,6 +81,7 @@ func (n *Node) work(ctx context.Context, due *schedule) {
 		n.log.Warn("budgets not brought up to date", "error", err)
 	}
 	n.meetDeadlines(ctx, now)
+	n.health.look(time.Now())
 	if !due.checkpoint.After(now) {
 		began := time.Now()
 		n.report(CheckpointFailed, n.checkpoint(ctx))
@@ -127,9 +128,12 @@ func (n *Node) meetDeadlines(ctx context.Context, now time.Time) {
 func (n *Node) sync(ctx context.Context) ([]Repair, error) {
 	repairs, err := n.cfg.Dataplane.Sync(ctx, n.inv.state())
 	n.report(SyncFailed, err)
+	n.health.synced(ctx, err)
 	if err != nil {
 		return nil, err
 	}
+	n.health.repaired(repairs)
+	n.lookAt = time.Time{} // what was wrong may be mended
 	n.settle(func(inv *inventory) {
 		for e := range inv.entities {
 			e.common().inForce()

@@ -24,6 +24,7 @@ type Node struct {
 	log    *slog.Logger
 	life   lifecycle
 	events *hub
+	health *health
 	inbox  *inbox
 
 	// slot admits one change at a time; see acquire. Who holds it owns what follows up to mu.
@@ -35,6 +36,8 @@ type Node struct {
 	resting resting
 	// failing are the periodic tasks whose last run failed, so that each is reported once.
 	failing map[EventKind]error
+	// lookAt is when the next checkpoint looks around; see pollAll.
+	lookAt time.Time
 
 	mu  sync.RWMutex
 	inv inventory
@@ -60,11 +63,13 @@ func New(cfg Config) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("wgnode: %w", err)
 	}
+	events := newHub(cfg.EventBuffer)
 	return &Node{
 		cfg:     cfg,
 		log:     cfg.Logger,
 		life:    newLifecycle(),
-		events:  newHub(cfg.EventBuffer),
+		events:  events,
+		health:  newHealth(cfg.Logger, events),
 		inbox:   newInbox(),
 		slot:    make(chan struct{}, 1),
 		owed:    make(map[recordID]Mutation),

@@ -123,6 +123,8 @@ type peer struct {
 	account      string
 	// formerKey is the key that the peer had before it was given this one; zero: none.
 	formerKey wgtypes.Key
+	// connection is what was seen of the peer's; nil before the first reading. Clones share it.
+	connection *connection
 }
 
 var _ entity = (*peer)(nil)

@@ -77,6 +77,7 @@ func (n *Node) bringUp(ctx context.Context) ([]Event, error) {
 	for e := range inv.entities {
 		e.common().inForce()
 	}
+	n.health.begin(up.since, kept.stored)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.inv, n.up, n.synced, n.resting = inv, up, up.since, kept.resting

@@ -32,6 +32,9 @@ type Status struct {
 	Pool []ipam.Stats
 	// Dropped counts packets that did not pass, by reason, since the start.
 	Dropped map[string]uint64
+	// Problems are what is wrong, by kind; empty when all is well. Most are noticed within 10 s, or with the next checkpoint if
+	// that is later.
+	Problems []HealthProblem
 	// SyncedAt is when the dataplane was last found to be, or brought to be, what it should.
 	SyncedAt time.Time
 }
@@ -51,6 +54,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	s.Since, s.PublicKey, s.ListenPort = up.since, up.publicKey, up.info.ListenPort
 	s.Dataplane, s.Limitations = up.info.Name, slices.Clone(up.info.Limitations)
 	s.Addresses, s.Pool = nodeAddresses(up.pool), up.pool.Stats()
+	s.Problems = n.health.list()
 	stats, err := n.stats(ctx, StatsQuery{})
 	s.Dropped = stats.Dropped
 	if err != nil {

@@ -61,7 +61,7 @@ func TestFailingSyncsAreReportedOnce(t *testing.T) {
 		require.ErrorIs(t, err, errInjected)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		require.Equal(t, []EventKind{SyncFailed}, r.kinds())
+		require.Equal(t, []EventKind{SyncFailed, ProblemBegan}, r.kinds())
 		require.Greater(t, r.dataplane.count("Sync"), 20, "tried again sooner than the period")
 		require.Less(t, r.dataplane.count("Sync"), 200)
 		r.dataplane.setHook(nil)

@@ -102,6 +102,7 @@ func (n *Node) read(ctx context.Context, q StatsQuery) (stale []entity, err erro
 		return nil, fmt.Errorf("read counters: %w", err)
 	}
 	now := time.Now()
+	n.observe(q, stats, now)
 	var events []Event
 	for r := range stats.counters {
 		e, ok := n.inv.find(r.subject)
@@ -194,7 +195,7 @@ func (n *Node) rollOver(ctx context.Context, due []entity) error {
 // checkpoint reads all counters and stores the usage that moved on, with what is owed to the store, and forgets quarantines that
 // are over. The caller holds the slot.
 func (n *Node) checkpoint(ctx context.Context) error {
-	pollErr := n.poll(ctx, StatsQuery{All: true})
+	pollErr := n.pollAll(ctx)
 	batch, err := n.survey(ctx)
 	pollErr = errors.Join(pollErr, err)
 	var moved []entity
