@@ -47,7 +47,7 @@ func (dp *Dataplane) bring(ctx context.Context, want wgnode.State, mend bool) (r
 	}
 	asLeft := false
 	if mend && !adopting && policy == dp.policy {
-		if asLeft, err = dp.tablesAsLeft(); err != nil {
+		if asLeft, err = dp.tablesAsLeft(note); err != nil {
 			return nil, err
 		}
 	}

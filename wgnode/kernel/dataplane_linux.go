@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,6 +53,9 @@ type Dataplane struct {
 	watchers *watchers
 	poll     time.Duration
 	pending  []subject // to be reported when all holds
+	hearing  *hearing
+	foreign  atomic.Bool // other firewalls changed since closed was read
+	closed   []string    // tables of theirs that drop peers' packets and cannot be opened
 	// vacated are addresses of former peers, whose flows conntrack still has.
 	vacated map[netip.Addr]bool
 	tasks   sync.WaitGroup
@@ -82,7 +86,7 @@ func New(cfg Config) (*Dataplane, error) {
 	}
 	return &Dataplane{
 		cfg: cfg, turn: make(chan struct{}, 1), poll: poll, records: newRecords(), set: desired.New(), allowed: cfg.ControlAllow,
-		seen: make(map[string]quota.Counters), vacated: make(map[netip.Addr]bool),
+		seen: make(map[string]quota.Counters), vacated: make(map[netip.Addr]bool), hearing: newHearing(),
 	}, nil
 }
 

@@ -43,8 +43,13 @@ func (dp *Dataplane) guestLimitations() (list []string, err error) {
 	}
 	locked, err := guest.Locked(dp.nft, dp.cfg.Interface, dp.port)
 	if len(locked) > 0 {
-		list = append(list, fmt.Sprintf("packets are dropped by default in tables that their owner lets nobody change (%s): accept there what comes from and goes to %s, and UDP port %d; for firewalld, put the interface into the zone trusted",
-			strings.Join(locked, ", "), dp.cfg.Interface, dp.port))
+		list = append(list, lockedText(locked, dp.cfg.Interface, dp.port))
 	}
 	return list, err
+}
+
+// lockedText says what to do about tables that nobody but their owner can open.
+func lockedText(tables []string, iface string, port uint16) string {
+	return fmt.Sprintf("packets are dropped by default in tables that their owner lets nobody change (%s): accept there what comes from "+
+		"and goes to %s, and UDP port %d; for firewalld, put the interface into the zone trusted", strings.Join(tables, ", "), iface, port)
 }

@@ -66,6 +66,7 @@ var (
 	_ conformance.WatchedRig      = (*rig)(nil)
 	_ conformance.DisturbableRig  = (*rig)(nil)
 	_ conformance.ObstructableRig = (*rig)(nil)
+	_ conformance.AilingRig       = (*rig)(nil)
 )
 
 func newRig(tb testing.TB, driver kernel.Driver) *rig {
@@ -192,6 +193,15 @@ func (r *rig) Obstruct(cfg *wgnode.DataplaneConfig) (release func(), err error) 
 	}
 	return func() { _ = l.Close() }, nil
 }
+
+// Ail stops the kernel from forwarding IPv4.
+func (r *rig) Ail(wgnode.Dataplane) (wgnode.ProblemKind, func() error, error) {
+	set := func(value string) error { return os.WriteFile(forward4, []byte(value), 0o644) }
+	return wgnode.ForwardingOff, func() error { return set("1") }, set("0")
+}
+
+// forward4 is what lets the kernel forward IPv4.
+const forward4 = "/proc/sys/net/ipv4/ip_forward"
 
 // Disturb deletes what the dataplane's table holds of a peer's addresses, in every set and map.
 func (r *rig) Disturb(peer wgtypes.Key) error {

@@ -2,12 +2,14 @@ package kernel
 
 import (
 	"context"
+	"fmt"
 	"maps"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/wgnode"
+	"github.com/waylume/waylume/wgnode/kernel/internal/link"
 	"github.com/waylume/waylume/wgnode/kernel/internal/nft"
 	"github.com/waylume/waylume/wgnode/kernel/internal/rules"
 	"github.com/waylume/waylume/wgnode/kernel/internal/wgdev"
@@ -34,7 +36,16 @@ func (dp *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode
 	if err != nil {
 		return wgnode.Stats{}, err
 	}
+	var stats wgnode.Stats
+	if query.Health {
+		if stats.Problems, err = dp.health(ctx); err != nil {
+			return wgnode.Stats{}, err
+		}
+	}
 	var status map[wgtypes.Key]wgdev.PeerStatus
+	if query.Device && device == nil {
+		return wgnode.Stats{}, fmt.Errorf("%w: %s was taken away, and could not be made anew", link.ErrNoLink, dp.cfg.Interface)
+	}
 	if query.Device {
 		list, err := device.Peers(ctx)
 		if err != nil {
@@ -49,7 +60,6 @@ func (dp *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode
 	if err != nil {
 		return wgnode.Stats{}, err
 	}
-	var stats wgnode.Stats
 	for _, p := range peers {
 		counters, ok := read(p.meter.name)
 		if !ok {
@@ -57,7 +67,8 @@ func (dp *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode
 		}
 		s := status[p.state.PublicKey]
 		stats.Peers = append(stats.Peers, wgnode.PeerStats{
-			PublicKey: p.state.PublicKey, Counters: counters, Depleted: p.meter.usedUp(counters), LastHandshake: s.LastHandshake, Endpoint: s.Endpoint,
+			PublicKey: p.state.PublicKey, Counters: counters, Depleted: p.meter.usedUp(counters),
+			LastHandshake: s.LastHandshake, Endpoint: s.Endpoint, Received: s.ReceivedBytes, Sent: s.SentBytes,
 		})
 	}
 	for _, a := range accounts {

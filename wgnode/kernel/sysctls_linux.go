@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -33,7 +34,7 @@ func savedFrom(objects map[string]nft.Object) (saved []sysctl.Saved) {
 }
 
 // bringSysctls lets the host forward packets, and takes over what an earlier process, or another node, has noted.
-func (dp *Dataplane) bringSysctls(actual *nft.Actual) error {
+func (dp *Dataplane) bringSysctls(actual *nft.Actual, note func(...string)) error {
 	if actual != nil {
 		dp.noteSysctls(savedFrom(actual.Objects))
 	}
@@ -53,6 +54,11 @@ func (dp *Dataplane) bringSysctls(actual *nft.Actual) error {
 	}
 	saved, err := files.Set(settings)
 	dp.noteSysctls(saved)
+	for _, s := range saved {
+		if s.Value != s.Before {
+			note(fmt.Sprintf("set %s to %s", s.Name, s.Value))
+		}
+	}
 	return err
 }
 

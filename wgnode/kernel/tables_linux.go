@@ -12,13 +12,13 @@ import (
 
 // tablesAsLeft reports that nobody has changed a table since this dataplane brought and left its own as they should be: then
 // tens of thousands of elements need not be read to know it. What sysctls have to be noted in the tables is seen to here.
-func (dp *Dataplane) tablesAsLeft() (bool, error) {
+func (dp *Dataplane) tablesAsLeft(note func(...string)) (bool, error) {
 	unchanged, err := dp.nft.Unchanged()
 	if err != nil || !unchanged {
 		return false, err
 	}
 	noted := len(dp.sysctls)
-	err = dp.bringSysctls(nil)
+	err = dp.bringSysctls(nil, note)
 	return len(dp.sysctls) == noted, err
 }
 
@@ -52,7 +52,7 @@ func (dp *Dataplane) bringTables(ctx context.Context, want wgnode.State, policy 
 		return nil, err
 	}
 	note(mended...)
-	if err := dp.bringSysctls(actual[inet]); err != nil {
+	if err := dp.bringSysctls(actual[inet], note); err != nil {
 		return nil, err
 	}
 	wanted := dp.want(policy, next)

@@ -48,10 +48,13 @@ func (dp *Dataplane) watch() (*watchers, error) {
 		default:
 		}
 	}
+	dp.foreign.Store(true)
 	inet, netdev := rules.Tables(dp.cfg.Interface)
 	tables, err := nft.NewMonitor(dp.nft.Port(), func(event nft.Event) {
 		switch {
 		case event.Lost:
+			dp.hearing.overflow(time.Now())
+			dp.foreign.Store(true)
 			nudge(e.look)
 			nudge(e.touched)
 		case event.Quota != "" && event.Table.Name == inet.Name: // the family is the packet's
@@ -62,6 +65,7 @@ func (dp *Dataplane) watch() (*watchers, error) {
 			}
 		case event.Quota != "": // another table's
 		case event.Table != inet && event.Table != netdev:
+			dp.foreign.Store(true)
 			nudge(e.disturbed) // another firewall may be in the way now
 		default:
 			nudge(e.touched)
@@ -108,7 +112,8 @@ func (dp *Dataplane) attend(ctx context.Context, e events) {
 		case <-ctx.Done():
 			return
 		case name := <-e.quotas:
-			err = dp.quotaUsedUp(ctx, name)
+			dp.hearing.said(name)
+			_, err = dp.quotaUsedUp(ctx, name)
 		case <-e.look:
 			err = dp.lookAtQuotas(ctx)
 		case <-due.C:
@@ -129,19 +134,20 @@ func (dp *Dataplane) attend(ctx context.Context, e events) {
 	}
 }
 
-// quotaUsedUp acts on one quota: what blocks, blocks both ways; a throttle holds; and the node hears of it.
-func (dp *Dataplane) quotaUsedUp(ctx context.Context, object string) error {
+// quotaUsedUp acts on one quota: what blocks, blocks both ways; a throttle holds; and the node hears of it. News is false when
+// there was nothing to do, as that was known.
+func (dp *Dataplane) quotaUsedUp(ctx context.Context, object string) (news bool, err error) {
 	name, end, ok := subjectOf(object)
 	if !ok || end != endLimit && end != endWatch {
-		return nil
+		return false, nil
 	}
 	if err := dp.enterQuietly(ctx); err != nil {
-		return err
+		return false, err
 	}
 	defer dp.leave()
 	who, ok := dp.records.subjects[name]
 	if !ok || dp.life != isRunning {
-		return nil
+		return false, nil
 	}
 	return dp.reach(ctx, who, object)
 }
@@ -174,7 +180,11 @@ func (dp *Dataplane) lookAtQuotas(ctx context.Context) error {
 	var errs []error
 	for object, o := range quotas {
 		if o.Used >= o.Bytes {
-			errs = append(errs, dp.quotaUsedUp(ctx, object))
+			news, err := dp.quotaUsedUp(ctx, object)
+			if news {
+				dp.hearing.found(object, time.Now())
+			}
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
@@ -193,14 +203,13 @@ func (dp *Dataplane) forgetVacated(ctx context.Context) error {
 }
 
 // reach acts on a quota that is used up. One that is no longer the subject's means nothing.
-func (dp *Dataplane) reach(ctx context.Context, who subject, object string) error {
+func (dp *Dataplane) reach(ctx context.Context, who subject, object string) (news bool, err error) {
 	inet, _ := rules.Tables(dp.cfg.Interface)
 	// The budget may have been raised, or replaced, since somebody saw it.
 	if o, ok, err := optional(dp.nft.Object(inet, object, true)); err != nil || !ok || o.Used < o.Bytes {
-		return err
+		return false, err
 	}
 	s := newStep(dp)
-	var err error
 	if who.account != "" {
 		err = s.reachAccount(ctx, who, object)
 	} else {
@@ -211,14 +220,14 @@ func (dp *Dataplane) reach(ctx context.Context, who subject, object string) erro
 		err = dp.nft.Commit(forward)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("quota %s is used up: %w", object, err), s.classes.rollback(context.WithoutCancel(ctx)))
+		return false, errors.Join(fmt.Errorf("quota %s is used up: %w", object, err), s.classes.rollback(context.WithoutCancel(ctx)))
 	}
 	if len(s.notes) == 0 {
-		return nil
+		return false, nil
 	}
 	s.record()
 	dp.notify(s.notes)
-	return s.classes.settle()
+	return true, s.classes.settle()
 }
 
 func (s *step) reachPeer(ctx context.Context, who subject, object string) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/waylume/waylume/wgnode"
 )
@@ -152,6 +153,9 @@ func (dp *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode
 	}
 	stats := dp.path.Stats(query)
 	dp.drops.addTo(stats.Dropped)
+	if query.Health {
+		stats.Problems = dp.sockets.problems(time.Now())
+	}
 	if !query.Device {
 		return stats, nil
 	}
@@ -162,6 +166,7 @@ func (dp *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode
 	for i := range stats.Peers {
 		d := report.peers[stats.Peers[i].PublicKey]
 		stats.Peers[i].LastHandshake, stats.Peers[i].Endpoint = d.lastHandshake, d.endpoint
+		stats.Peers[i].Received, stats.Peers[i].Sent = d.received, d.sent
 	}
 	return stats, nil
 }

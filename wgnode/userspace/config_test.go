@@ -99,11 +99,11 @@ func TestDeviceTextRoundTrip(t *testing.T) {
 		"replace_allowed_ips=true\nallowed_ip=10.0.0.2/32\nallowed_ip=fd77::2/128\n", w.String())
 
 	report, err := parseReport(strings.NewReader("private_key=00\nlisten_port=51820\npublic_key=" + hexKey(key) +
-		"\nendpoint=[2001:db8::1]:7\nlast_handshake_time_sec=5\nlast_handshake_time_nsec=6\nrx_bytes=1\npublic_key=" + hexKey(wgtypes.Key{9}) + "\n\n"))
+		"\nendpoint=[2001:db8::1]:7\nlast_handshake_time_sec=5\nlast_handshake_time_nsec=6\ntx_bytes=2\nrx_bytes=1\npublic_key=" + hexKey(wgtypes.Key{9}) + "\n\n"))
 	require.NoError(t, err)
 	require.EqualValues(t, 51820, report.listenPort)
 	require.Len(t, report.peers, 2)
-	require.Equal(t, deviceStats{time.Unix(5, 6), netip.MustParseAddrPort("[2001:db8::1]:7")}, report.peers[key])
+	require.Equal(t, deviceStats{time.Unix(5, 6), netip.MustParseAddrPort("[2001:db8::1]:7"), 1, 2}, report.peers[key])
 	require.Zero(t, report.peers[wgtypes.Key{9}])
 }
 

@@ -134,7 +134,7 @@ func (d *datagrams) run(h *holdings, f *datagramFlow) {
 	defer d.drain(h, f)
 
 	ctx, cancel := context.WithTimeout(f.ctx, h.limits.DialTimeout)
-	host, err := d.dp.cfg.Dial(ctx, Flow{Peer: h.peer, Network: f.key.network, Source: f.key.source, Destination: f.key.destination})
+	host, err := d.dp.dial(ctx, Flow{Peer: h.peer, Network: f.key.network, Source: f.key.source, Destination: f.key.destination})
 	cancel()
 	if err != nil {
 		d.unreachable(f, err)

@@ -32,6 +32,7 @@ type Dataplane struct {
 	buffers  buffers
 	tasks    tasks
 	drops    drops
+	sockets  sockets
 	holdings addrtable.Table[*holdings]
 
 	mu      sync.Mutex // serialises changes, Start and Close; guards what is below
@@ -64,7 +65,9 @@ func New(cfg Config) (*Dataplane, error) {
 	if err != nil {
 		return nil, fmt.Errorf("userspace: %w", err)
 	}
-	return &Dataplane{cfg: cfg, holders: make(map[string]*holdings), done: make(chan struct{})}, nil
+	return &Dataplane{
+		cfg: cfg, sockets: sockets{rest: socketsRest}, holders: make(map[string]*holdings), done: make(chan struct{}),
+	}, nil
 }
 
 // Start opens the UDP socket and brings up the device, with everything in want in force. A dataplane whose start failed

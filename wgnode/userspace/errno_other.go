@@ -12,3 +12,10 @@ const (
 	errAccess          = syscall.EACCES
 	errPermission      = syscall.EPERM
 )
+
+// noSocket are why the system has no socket to give; errNoPort is why none of IPv4 can be bound.
+func noSocket() []error {
+	return []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}
+}
+
+const errNoPort = syscall.EADDRNOTAVAIL

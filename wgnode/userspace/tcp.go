@@ -126,7 +126,7 @@ func (t *tcpForwarder) open(r *tcp.ForwarderRequest) {
 	defer h.removeTCP(f)
 
 	ctx, cancel := context.WithTimeout(h.ctx, h.limits.DialTimeout)
-	host, err := t.dp.cfg.Dial(ctx, Flow{
+	host, err := t.dp.dial(ctx, Flow{
 		Peer: h.peer, Network: networkTCP,
 		Source:      netip.AddrPortFrom(toAddr(id.RemoteAddress), id.RemotePort),
 		Destination: netip.AddrPortFrom(toAddr(id.LocalAddress), id.LocalPort),

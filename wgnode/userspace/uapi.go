@@ -41,8 +41,9 @@ func hexKey(key wgtypes.Key) string { return hex.EncodeToString(key[:]) }
 
 // deviceStats are what only the device knows of a peer.
 type deviceStats struct {
-	lastHandshake time.Time
-	endpoint      netip.AddrPort
+	lastHandshake  time.Time
+	endpoint       netip.AddrPort
+	received, sent uint64
 }
 
 // deviceReport is what the device says of itself.
@@ -94,6 +95,10 @@ func parseReport(r io.Reader) (deviceReport, error) {
 			seconds, err = strconv.ParseInt(value, 10, 64)
 		case "last_handshake_time_nsec":
 			nano, err = strconv.ParseInt(value, 10, 64)
+		case "rx_bytes":
+			current.received, err = strconv.ParseUint(value, 10, 64)
+		case "tx_bytes":
+			current.sent, err = strconv.ParseUint(value, 10, 64)
 		}
 		if err != nil {
 			return deviceReport{}, fmt.Errorf("read the device's %s: %w", name, err)

@@ -39,6 +39,7 @@ var (
 	_ conformance.HostRig         = (*rig)(nil)
 	_ conformance.DisturbableRig  = (*rig)(nil)
 	_ conformance.ObstructableRig = (*rig)(nil)
+	_ conformance.AilingRig       = (*rig)(nil)
 )
 
 func newRig(t *testing.T) *rig {
@@ -79,6 +80,12 @@ func (r *rig) Dataplane() (wgnode.Dataplane, error) {
 		}
 	})
 	return d, nil
+}
+
+func (r *rig) Ail(wgnode.Dataplane) (wgnode.ProblemKind, func() error, error) {
+	d := r.dataplane()
+	d.SetProblems(wgnode.HealthProblem{Kind: wgnode.UplinkDown, What: "so says the test"})
+	return wgnode.UplinkDown, func() error { d.SetProblems(); return nil }, nil
 }
 
 // link moves packets between a device and a port until it is closed.

@@ -47,6 +47,7 @@ type Dataplane struct {
 	handshake map[wgtypes.Key]handshake
 	changes   []wgnode.Change
 	host      []netip.Addr
+	problems  []wgnode.HealthProblem
 
 	faults  faults
 	notices notices
@@ -138,7 +139,8 @@ func (d *Dataplane) Sync(ctx context.Context, want wgnode.State) ([]wgnode.Repai
 	return repairs, nil
 }
 
-// Stats reads counters. Handshakes and endpoints are those of [Dataplane.SetHandshake].
+// Stats reads counters. Handshakes and endpoints are those of [Dataplane.SetHandshake], problems those of
+// [Dataplane.SetProblems]; what WireGuard received and sent are the packets as they are.
 func (d *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode.Stats, error) {
 	if err := d.faults.check(ctx, OpStats); err != nil {
 		return wgnode.Stats{}, err
@@ -152,10 +154,15 @@ func (d *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode.
 	if n := d.spoofed.Load(); n > 0 {
 		stats.Dropped[isolation.ReasonSpoofed.String()] += n
 	}
+	if query.Health {
+		stats.Problems = slices.Clone(d.problems)
+	}
 	if query.Device {
 		for i := range stats.Peers {
-			h := d.handshake[stats.Peers[i].PublicKey]
-			stats.Peers[i].LastHandshake, stats.Peers[i].Endpoint = h.at, h.endpoint
+			s := &stats.Peers[i]
+			h, port := d.handshake[s.PublicKey], d.portLocked(s.PublicKey)
+			s.LastHandshake, s.Endpoint = h.at, h.endpoint
+			s.Received, s.Sent = port.sent.Load(), port.delivered.Load()
 		}
 	}
 	return stats, nil
@@ -208,6 +215,9 @@ func (d *Dataplane) applyLocked(change wgnode.Change) error {
 	for _, key := range change.RemovePeers {
 		d.vacateLocked(key)
 		delete(d.handshake, key)
+		port := d.portLocked(key)
+		port.sent.Store(0)
+		port.delivered.Store(0)
 	}
 	moved := func(p wgnode.PeerState) bool { return !slices.Equal(d.addrs[p.PublicKey], p.Addrs) }
 	set := slices.DeleteFunc(slices.Clone(change.SetPeers), func(p wgnode.PeerState) bool { return !moved(p) })
@@ -248,6 +258,7 @@ func (d *Dataplane) fromPeer(port *Port, packet []byte) {
 			return
 		}
 	}
+	port.sent.Add(uint64(len(packet)))
 	p.FromPeer([][]byte{packet}, 0)
 }
 

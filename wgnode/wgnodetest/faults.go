@@ -107,6 +107,13 @@ func (d *Dataplane) SetHandshake(key wgtypes.Key, at time.Time, endpoint netip.A
 	d.handshake[key] = handshake{at, endpoint}
 }
 
+// SetProblems sets what the dataplane says is wrong when it is asked for its health; none ends all of them.
+func (d *Dataplane) SetProblems(problems ...wgnode.HealthProblem) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.problems = slices.Clone(problems)
+}
+
 // Config returns what the node started the dataplane with.
 func (d *Dataplane) Config() wgnode.DataplaneConfig {
 	d.mu.Lock()

@@ -17,6 +17,8 @@ type Port struct {
 	send     func(packet []byte)
 	received chan []byte
 	lost     atomic.Uint64
+	// sent and delivered are bytes that a peer sent, of what WireGuard lets it send, and that were for it.
+	sent, delivered atomic.Uint64
 }
 
 func newPort(send func([]byte)) *Port {
@@ -74,6 +76,7 @@ func (p *Port) Lost() uint64 { return p.lost.Load() }
 // deliver never waits: a reader that is slow, or that nobody wrote, must not hold up other peers.
 func (p *Port) deliver(packets [][]byte) {
 	for _, packet := range packets {
+		p.delivered.Add(uint64(len(packet)))
 		select {
 		case p.received <- bytes.Clone(packet):
 		default:

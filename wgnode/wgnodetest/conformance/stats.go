@@ -60,6 +60,8 @@ func testStats(t *testing.T, h Harness) {
 		}
 		require.WithinRange(t, p.LastHandshake, start.Add(-time.Minute), time.Now().Add(time.Second))
 		require.True(t, p.Endpoint.IsValid(), "the endpoint of a peer that was heard from")
+		require.GreaterOrEqual(t, p.Received, p.Counters.Upload, "WireGuard received at least what was in it")
+		require.GreaterOrEqual(t, p.Sent, p.Counters.Download)
 	}
 	for _, query := range []wgnode.StatsQuery{{All: true}, {Peers: []wgtypes.Key{a.key()}}} {
 		stats, err = w.dp.Stats(w.ctx, query)
@@ -67,7 +69,9 @@ func testStats(t *testing.T, h Harness) {
 		for _, p := range stats.Peers {
 			require.Zero(t, p.LastHandshake, "what was not asked for")
 			require.Zero(t, p.Endpoint, "what was not asked for")
+			require.Zero(t, p.Received+p.Sent, "what was not asked for")
 		}
+		require.Nil(t, stats.Problems, "what was not asked for")
 	}
 	stats, err = w.dp.Stats(w.ctx, wgnode.StatsQuery{All: true, Device: true})
 	require.NoError(t, err)

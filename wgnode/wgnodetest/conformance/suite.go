@@ -54,6 +54,7 @@ func tests() []test {
 		{"Suspension", testSuspension, false},
 		{"Restart", testRestart, false},
 		{"Stats", testStats, false},
+		{"Health", testHealth, false},
 		{"Hostile", testHostile, false},
 	}
 }

@@ -45,6 +45,26 @@ func (t Tree) Forwarding(ipv4, ipv6 bool, except ...string) ([]Setting, error) {
 	return settings, nil
 }
 
+// NotForwarding returns the names of the parameters that keep the host from forwarding IPv4 and IPv6.
+func (t Tree) NotForwarding(ipv4, ipv6 bool) (off []string, err error) {
+	for _, family := range []struct {
+		wanted bool
+		name   string
+	}{{ipv4, forward4}, {ipv6, forward6}} {
+		if !family.wanted {
+			continue
+		}
+		value, err := t.Get(family.name)
+		if err != nil {
+			return nil, err
+		}
+		if value != "1" {
+			off = append(off, family.name)
+		}
+	}
+	return off, nil
+}
+
 // listeners makes those interfaces go on listening to router advertisements that listen now.
 func (t Tree) listeners(except []string) ([]Setting, error) {
 	names, err := t.interfaces("ipv6")

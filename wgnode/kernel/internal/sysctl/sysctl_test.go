@@ -88,11 +88,24 @@ func TestForwardingPlan(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []Setting{{forward4, "1"}}, got)
 
+	off, err := tr.NotForwarding(true, true)
+	require.NoError(t, err)
+	require.Equal(t, []string{forward4, forward6}, off)
+	off, err = tr.NotForwarding(false, false)
+	require.NoError(t, err)
+	require.Empty(t, off)
+
 	// Where the host forwards already, it has settled with its advertisements.
 	require.NoError(t, tr.write(Setting{forward6, "1"}))
 	got, err = tr.Forwarding(false, true)
 	require.NoError(t, err)
 	require.Equal(t, []Setting{{forward6, "1"}}, got)
+
+	off, err = tr.NotForwarding(false, true)
+	require.NoError(t, err)
+	require.Empty(t, off)
+	_, err = New(t.TempDir()).NotForwarding(false, true)
+	require.ErrorIs(t, err, fs.ErrNotExist)
 
 	_, err = New(t.TempDir()).Forwarding(false, true)
 	require.ErrorIs(t, err, fs.ErrNotExist)
