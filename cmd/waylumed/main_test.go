@@ -173,7 +173,7 @@ func TestCompletion(t *testing.T) {
 
 // Each command says what it does, how it is used, and what each flag is.
 func TestHelp(t *testing.T) {
-	for _, name := range []string{"", "demo", "up", "doctor", "backup", "state", "state check", "state restore", "version"} {
+	for _, name := range []string{"", "demo", "up", "status", "doctor", "backup", "state", "state check", "state restore", "version"} {
 		status, stdout, _ := command(t.Context(), append(strings.Fields(name), "--help")...)
 		require.Equal(t, exitOK, status)
 		require.Contains(t, stdout, "Examples:\n  waylumed", name)

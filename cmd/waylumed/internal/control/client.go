@@ -20,6 +20,15 @@ const errRefused = syscall.Errno(10061)
 // Copy asks the node that serves a socket for a copy of its state, and writes it. An error that matches [ErrNobody] says that
 // nothing was written. After any other, what was written is of no use.
 func Copy(ctx context.Context, socket string, to io.Writer) error {
+	return ask(ctx, socket, verbBackup, to)
+}
+
+// Report asks the node that serves a socket how it is, and writes the answer, which is JSON. Errors are those of Copy.
+func Report(ctx context.Context, socket string, to io.Writer) error {
+	return ask(ctx, socket, verbStatus, to)
+}
+
+func ask(ctx context.Context, socket, verb string, to io.Writer) error {
 	conn, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "unix", socket)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, errRefused):
@@ -29,7 +38,7 @@ func Copy(ctx context.Context, socket string, to io.Writer) error {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if err := exchange(patientConn{conn}, to); err != nil {
+	if err := exchange(patientConn{conn}, verb, to); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -39,8 +48,8 @@ func Copy(ctx context.Context, socket string, to io.Writer) error {
 }
 
 // exchange asks, and reads the answer to its end.
-func exchange(conn io.ReadWriter, to io.Writer) error {
-	if err := writeLine(conn, request{Version: protocolVersion, Verb: verbBackup}); err != nil {
+func exchange(conn io.ReadWriter, verb string, to io.Writer) error {
+	if err := writeLine(conn, request{Version: protocolVersion, Verb: verb}); err != nil {
 		return err
 	}
 	return readAnswer(bufio.NewReaderSize(conn, maxLine), to)

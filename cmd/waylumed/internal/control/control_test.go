@@ -82,6 +82,33 @@ func TestCopy(t *testing.T) {
 	require.ErrorIs(t, Copy(t.Context(), path, io.Discard), ErrNobody)
 }
 
+// reporter is a source that says how it is.
+type reporter struct {
+	source
+	says string
+	err  error
+}
+
+func (r reporter) Report(_ context.Context, to io.Writer) error {
+	_, err := io.WriteString(to, r.says)
+	return errors.Join(err, r.err)
+}
+
+func TestReport(t *testing.T) {
+	path := socketPath(t)
+	require.ErrorIs(t, Report(t.Context(), path, io.Discard), ErrNobody)
+	server := serve(t, path, source{})
+	require.ErrorContains(t, Report(t.Context(), path, io.Discard), "does not say how it is")
+	require.NoError(t, server.Close())
+	server = serve(t, path, reporter{says: `{"well":true}`})
+	var got bytes.Buffer
+	require.NoError(t, Report(t.Context(), path, &got))
+	require.JSONEq(t, `{"well":true}`, got.String())
+	require.NoError(t, server.Close())
+	serve(t, path, reporter{says: "{", err: errors.New("it is ill")})
+	require.ErrorContains(t, Report(t.Context(), path, io.Discard), "it is ill")
+}
+
 func TestCopyFails(t *testing.T) {
 	path := socketPath(t)
 	serve(t, path, source{data: make([]byte, 10), err: errors.New("the disk is broken\x1b")})
@@ -140,8 +167,8 @@ func TestCloseEndsClients(t *testing.T) {
 	require.NoError(t, server.Close())
 }
 
-// ask sends bytes, and returns the line that they are answered with.
-func ask(t *testing.T, path, what string) string {
+// askRaw sends bytes, and returns the line that they are answered with.
+func askRaw(t *testing.T, path, what string) string {
 	t.Helper()
 	conn, err := net.Dial("unix", path)
 	require.NoError(t, err)
@@ -164,7 +191,7 @@ func TestBadRequests(t *testing.T) {
 		strings.Repeat("x", maxLine+1):         "longer than 4096 bytes",
 		`{"version":1,"verb":"backup","since":7}` + "\n": `{"version":1}`,
 	} {
-		require.Contains(t, ask(t, path, what), want, what)
+		require.Contains(t, askRaw(t, path, what), want, what)
 	}
 }
 
@@ -190,7 +217,7 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line []byte) {
 		r, err := parseRequest(line)
 		if err == nil {
-			require.Equal(t, request{protocolVersion, verbBackup}, r)
+			require.Contains(t, []request{{protocolVersion, verbBackup}, {protocolVersion, verbStatus}}, r)
 		} else {
 			require.Zero(t, r)
 		}

@@ -13,6 +13,7 @@ import (
 const (
 	protocolVersion = 1
 	verbBackup      = "backup"
+	verbStatus      = "status"
 
 	// maxLine is the longest line of JSON, in bytes, with its end.
 	maxLine = 4 << 10
@@ -45,7 +46,7 @@ func parseRequest(line []byte) (request, error) {
 	case r.Version != protocolVersion:
 		return request{}, fmt.Errorf("this node speaks version %d of the protocol, and was asked in version %d: use its own waylumed",
 			protocolVersion, r.Version)
-	case r.Verb != verbBackup:
+	case r.Verb != verbBackup && r.Verb != verbStatus:
 		return request{}, fmt.Errorf("%w: there is no verb %.32q", errMessage, r.Verb)
 	}
 	return r, nil

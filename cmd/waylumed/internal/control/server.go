@@ -30,6 +30,12 @@ type Source interface {
 	Copy(ctx context.Context, to io.Writer) error
 }
 
+// Reporter is what a [Source] is that can also say how the node is.
+type Reporter interface {
+	// Report writes a report, as JSON.
+	Report(ctx context.Context, to io.Writer) error
+}
+
 // Server serves a socket.
 type Server struct {
 	path     string
@@ -133,8 +139,9 @@ func (s *Server) serve(conn net.Conn) {
 	defer context.AfterFunc(s.ctx, func() { conn.Close() })()
 	patient := patientConn{conn}
 	line, err := readLine(bufio.NewReaderSize(patient, maxLine))
+	var write func(context.Context, io.Writer) error
 	if err == nil {
-		_, err = parseRequest(line)
+		write, err = s.writer(line)
 	}
 	if err != nil {
 		_ = writeLine(patient, answer{Version: protocolVersion, Error: err.Error()})
@@ -145,12 +152,28 @@ func (s *Server) serve(conn net.Conn) {
 	}
 	pieces := pieceWriter{patient}
 	last := answer{Version: protocolVersion}
-	if err := s.source.Copy(s.ctx, pieces); err != nil {
+	if err := write(s.ctx, pieces); err != nil {
 		last.Error = err.Error()
 	}
 	if pieces.end() == nil {
 		_ = writeLine(patient, last)
 	}
+}
+
+// writer is what writes the answer to a request.
+func (s *Server) writer(line []byte) (func(context.Context, io.Writer) error, error) {
+	r, err := parseRequest(line)
+	if err != nil {
+		return nil, err
+	}
+	if r.Verb == verbBackup {
+		return s.source.Copy, nil
+	}
+	reporter, ok := s.source.(Reporter)
+	if !ok {
+		return nil, errors.New("this node does not say how it is")
+	}
+	return reporter.Report, nil
 }
 
 // patientConn waits for the other side only so long, each time.

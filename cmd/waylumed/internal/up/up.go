@@ -5,15 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/console"
 	"github.com/waylume/waylume/cmd/waylumed/internal/control"
 	"github.com/waylume/waylume/cmd/waylumed/internal/state"
+	"github.com/waylume/waylume/cmd/waylumed/internal/status"
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/shaping"
 	"github.com/waylume/waylume/wgnode"
+	"github.com/waylume/waylume/wgnode/boltstore"
 	"github.com/waylume/waylume/wgnode/userspace"
 )
 
@@ -54,9 +57,9 @@ func Run(ctx context.Context, opts Options) (err error) {
 		return errors.Join(err, store.Close())
 	}
 	defer func() { err = errors.Join(err, node.Close()) }()
-	server, unserved := control.Listen(state.Socket(opts.Settings.State), store)
+	server, unserved := control.Listen(state.Socket(opts.Settings.State), served{store, node})
 	if unserved != nil { // the node is worth more than its backups
-		fmt.Fprintf(opts.Out, "No backup can be made while this node runs: %v\n\n", unserved)
+		fmt.Fprintf(opts.Out, "No backup can be made while this node runs: %v\nNor can waylumed status ask it.\n\n", unserved)
 	} else {
 		defer func() { err = errors.Join(err, server.Close()) }()
 	}
@@ -69,6 +72,21 @@ func Run(ctx context.Context, opts Options) (err error) {
 		return err
 	}
 	return r.watch(ctx)
+}
+
+// served is what others may ask of the node.
+type served struct {
+	*boltstore.Store
+	node *wgnode.Node
+}
+
+// Report writes how the node is, as JSON.
+func (s served) Report(ctx context.Context, to io.Writer) error {
+	report, err := status.Of(ctx, s.node)
+	if err != nil {
+		return err
+	}
+	return report.WriteJSON(to)
 }
 
 // runner is a node that runs, and the person's view of it.

@@ -54,9 +54,7 @@ func (r *runner) watch(ctx context.Context) error {
 				r.say(event.Time, line)
 			}
 		case now := <-ticker.C:
-			if err := r.poll(ctx, now, connected); err != nil && ctx.Err() == nil {
-				return err
-			}
+			r.poll(ctx, now, connected)
 		}
 	}
 }
@@ -65,11 +63,12 @@ func (r *runner) say(at time.Time, line string) {
 	fmt.Fprintf(r.Out, "%s  %s\n", at.Format(time.TimeOnly), line)
 }
 
-// poll tells of peers that connected, and of those whose session is over.
-func (r *runner) poll(ctx context.Context, now time.Time, connected map[wgtypes.Key]bool) error {
+// poll tells of peers that connected, and of those whose session is over. When that cannot be read, the node tells of the
+// problem, and goes on.
+func (r *runner) poll(ctx context.Context, now time.Time, connected map[wgtypes.Key]bool) {
 	stats, err := r.node.AllPeerStats(ctx)
 	if err != nil {
-		return err
+		return
 	}
 	for _, s := range stats {
 		is := !s.LastHandshake.IsZero() && now.Sub(s.LastHandshake) < sessionLife
@@ -81,7 +80,6 @@ func (r *runner) poll(ctx context.Context, now time.Time, connected map[wgtypes.
 		}
 		connected[s.PublicKey] = is
 	}
-	return nil
 }
 
 // called is a peer's name.
@@ -110,6 +108,11 @@ func (r *runner) describe(e wgnode.Event) string {
 		return fmt.Sprintf("%s begins a new period with %s", who, amount(uint64(e.Usage.Limit)))
 	case wgnode.PeerRemoved:
 		return fmt.Sprintf("%s was removed: %s", who, e.Reason)
+	case wgnode.ProblemBegan:
+		return fmt.Sprintf("%s %s: %s", r.Out.Mark(false), e.Problem.Kind.Area(), e.Problem.What)
+	case wgnode.ProblemOver:
+		return fmt.Sprintf("%s %s: %s is over, which began at %s", r.Out.Mark(true), e.Problem.Kind.Area(), e.Problem.Kind,
+			e.Problem.Since.Local().Format(time.DateTime))
 	case wgnode.Missed:
 		return fmt.Sprintf("%d events were too fast to be shown", e.Count)
 	}
