@@ -28,7 +28,7 @@ func TestFilterAgainstItsModel(t *testing.T) {
 		m := newMachine(t, reasons)
 		t.Repeat(map[string]func(*rapid.T){
 			"plan":     m.setPolicy,
-			"subject":  m.setSubject,
+			"subjects": m.setSubjects,
 			"remove":   m.removeSubject,
 			"packet":   m.packet,
 			"packet ":  m.packet,
@@ -59,7 +59,7 @@ func newMachine(t *rapid.T, reasons map[isolation.Reason]int) *machine {
 	})
 	m.setPolicy(t)
 	for range 3 {
-		m.setSubject(t)
+		m.setSubjects(t)
 	}
 	return m
 }
@@ -75,27 +75,42 @@ func (m *machine) setPolicy(t *rapid.T) {
 	m.filter.SetPlan(plan)
 }
 
-func (m *machine) setSubject(t *rapid.T) {
-	s := genSubject(peerAddrs()).Draw(t, "subject")
-	member, err := m.filter.SetSubject(s)
-	for _, a := range s.Addrs {
-		if holder := m.holderOf(a); holder != nil && holder.subject.ID != s.ID {
-			inUse, ok := errors.AsType[*isolation.AddressError](err)
-			require.True(t, ok, "%v", err)
-			require.Equal(t, isolation.AddressError{Addr: a, ID: s.ID, Holder: holder.subject.ID}, *inUse)
-			return
+func (m *machine) setSubjects(t *rapid.T) {
+	id := func(s isolation.Subject) string { return s.ID }
+	subjects := rapid.SliceOfNDistinct(genSubject(peerAddrs()), 1, 3, id).Draw(t, "subjects")
+	members, err := m.filter.SetSubjects(subjects...)
+	holders := map[netip.Addr]string{}
+	for other, x := range m.members {
+		i := slices.IndexFunc(subjects, func(s isolation.Subject) bool { return s.ID == other })
+		for _, a := range x.subject.Addrs {
+			if i < 0 || slices.Contains(subjects[i].Addrs, a) { // it does not give it up
+				holders[a] = other
+			}
+		}
+	}
+	for _, s := range subjects {
+		for _, a := range s.Addrs {
+			if holder, ok := holders[a]; ok && holder != s.ID {
+				inUse, ok := errors.AsType[*isolation.AddressError](err)
+				require.True(t, ok, "%v", err)
+				require.Equal(t, isolation.AddressError{Addr: a, ID: s.ID, Holder: holder}, *inUse)
+				return
+			}
+			holders[a] = s.ID
 		}
 	}
 	require.NoError(t, err)
-	x := m.members[s.ID]
-	if x == nil {
-		x = &modelMember{member: member}
-		m.members[s.ID] = x
-		m.handles = append(m.handles, x)
+	for i, s := range subjects {
+		x := m.members[s.ID]
+		if x == nil {
+			x = &modelMember{member: members[i]}
+			m.members[s.ID] = x
+			m.handles = append(m.handles, x)
+		}
+		x.subject = s.Clone()
+		require.Same(t, x.member, members[i])
+		require.Equal(t, s.ID, members[i].ID())
 	}
-	x.subject = s.Clone()
-	require.Same(t, x.member, member)
-	require.Equal(t, s.ID, member.ID())
 }
 
 func (m *machine) removeSubject(t *rapid.T) {

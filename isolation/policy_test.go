@@ -128,6 +128,11 @@ func TestSubjectsAreValidated(t *testing.T) {
 	require.Nil(t, filter.Member("b"))
 	require.Nil(t, filter.Lookup(addr("10.0.0.3")), "nothing has changed")
 	require.Same(t, m, filter.Lookup(addr("10.0.0.2")))
+
+	_, err = filter.SetSubjects(isolation.Subject{ID: "c", Addrs: addrs("10.0.0.3")}, isolation.Subject{ID: "c", Addrs: addrs("10.0.0.4")})
+	require.ErrorIs(t, err, isolation.ErrSubject)
+	require.EqualError(t, err, `isolation: subject "c": it stands there twice: leave one out`)
+	require.Nil(t, filter.Member("c"))
 }
 
 // What a filter is told of a subject is its own.

@@ -15,6 +15,7 @@ import (
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/boltstore"
+	"github.com/waylume/waylume/wgnode/userspace"
 	"github.com/waylume/waylume/wgnode/wgnodetest"
 )
 
@@ -122,22 +123,33 @@ func BenchmarkCheckpointDurable(b *testing.B) {
 	}
 }
 
-// BenchmarkStartDurable is the start of a node from a file, and how many bytes of it a peer takes.
+// BenchmarkStartDurable is the start of a node from a file, and how many bytes of it a peer takes. Package userspace is there with
+// fewer peers than 65,536, which is what a device of wireguard-go has room for.
 func BenchmarkStartDurable(b *testing.B) {
-	for _, peers := range []int{10_000, 100_000} {
-		b.Run(fmt.Sprintf("peers=%d", peers), func(b *testing.B) {
+	memory := func() wgnode.Dataplane { return wgnodetest.NewDataplane() }
+	inUserspace := func() wgnode.Dataplane {
+		d, err := userspace.New(userspace.Config{})
+		require.NoError(b, err)
+		return d
+	}
+	for _, c := range []struct {
+		name      string
+		peers     int
+		dataplane func() wgnode.Dataplane
+	}{{"memory", 10_000, memory}, {"memory", 100_000, memory}, {"userspace", 10_000, inUserspace}} {
+		b.Run(fmt.Sprintf("dataplane=%s/peers=%d", c.name, c.peers), func(b *testing.B) {
 			path := filepath.Join(b.TempDir(), "state.db")
-			stocked(b, path, peers)
+			stocked(b, path, c.peers)
 			file, err := os.Stat(path)
 			require.NoError(b, err)
-			b.ReportMetric(float64(file.Size())/float64(peers), "B/peer")
 			for b.Loop() {
-				node := open(b, path, wgnodetest.NewDataplane())
+				node := open(b, path, c.dataplane())
 				require.NoError(b, node.Start(b.Context()))
 				b.StopTimer()
 				require.NoError(b, node.Close())
 				b.StartTimer()
 			}
+			b.ReportMetric(float64(file.Size())/float64(c.peers), "B/peer")
 		})
 	}
 }

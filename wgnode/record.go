@@ -47,6 +47,11 @@ type version struct {
 	V int `json:"v"`
 }
 
+func (v version) number() int { return v.V }
+
+// versioned is what a record is decoded into.
+type versioned interface{ number() int }
+
 type nodeKeyJSON struct {
 	version
 	PrivateKey string `json:"private_key"`
@@ -113,21 +118,25 @@ func encode(kind RecordKind, key string, value any) (Record, error) {
 }
 
 // decode reads a record of any version that there was, and refuses what it does not know.
-func decode(r Record, into any) error {
-	var v version
-	if err := json.Unmarshal(r.Value, &v); err != nil {
-		return err
-	}
-	switch {
-	case v.V > recordVersion:
-		return fmt.Errorf("it has version %d, and this program knows none after %d: run the newer program that wrote it",
-			v.V, recordVersion)
-	case v.V < firstVersion:
-		return fmt.Errorf("it has version %d, which never was", v.V)
-	}
+func decode(r Record, into versioned) error {
 	d := json.NewDecoder(bytes.NewReader(r.Value))
 	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
+	err := d.Decode(into)
+	v := into.number()
+	if err != nil { // perhaps for what a newer version brought
+		var first version
+		if err := json.Unmarshal(r.Value, &first); err != nil {
+			return err
+		}
+		v = first.V
+	}
+	switch {
+	case v > recordVersion:
+		return fmt.Errorf("it has version %d, and this program knows none after %d: run the newer program that wrote it",
+			v, recordVersion)
+	case v < firstVersion:
+		return fmt.Errorf("it has version %d, which never was", v)
+	case err != nil:
 		return err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -124,15 +125,19 @@ func (dp *Dataplane) updateHoldings(change wgnode.Change) {
 			dp.dropHoldings(hexKey(p.PublicKey))
 		}
 	}
-	for _, p := range change.SetPeers {
-		id := hexKey(p.PublicKey)
-		if _, ok := dp.holders[id]; ok {
-			continue
+	dp.holdings.SetAll(func(yield func([]netip.Addr, *holdings) bool) {
+		for _, p := range change.SetPeers {
+			id := hexKey(p.PublicKey)
+			if _, ok := dp.holders[id]; ok {
+				continue
+			}
+			h := newHoldings(p.PublicKey, slices.Clone(p.Addrs), dp.cfg.Limits)
+			dp.holders[id] = h
+			if !yield(h.addrs, h) {
+				return
+			}
 		}
-		h := newHoldings(p.PublicKey, slices.Clone(p.Addrs), dp.cfg.Limits)
-		dp.holders[id] = h
-		dp.holdings.Set(h.addrs, h)
-	}
+	})
 }
 
 func (dp *Dataplane) dropHoldings(id string) {

@@ -224,10 +224,14 @@ func (d *Dataplane) applyLocked(change wgnode.Change) error {
 	for _, p := range set {
 		d.vacateLocked(p.PublicKey)
 	}
-	for _, p := range set {
-		d.addrs[p.PublicKey] = slices.Clone(p.Addrs)
-		d.ports.Set(p.Addrs, d.portLocked(p.PublicKey))
-	}
+	d.ports.SetAll(func(yield func([]netip.Addr, *Port) bool) {
+		for _, p := range set {
+			d.addrs[p.PublicKey] = slices.Clone(p.Addrs)
+			if !yield(p.Addrs, d.portLocked(p.PublicKey)) {
+				return
+			}
+		}
+	})
 	return nil
 }
 

@@ -3,6 +3,7 @@ package wgnodetest
 import (
 	"bytes"
 	"context"
+	"sync"
 	"sync/atomic"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
@@ -14,15 +15,16 @@ const PortBuffer = 4096
 // Port is where a test stands for a peer's device, or for the whole internet: it sends IP packets into the dataplane and
 // receives those that the dataplane delivers. A port stays the same for the life of its dataplane.
 type Port struct {
-	send     func(packet []byte)
-	received chan []byte
+	send func(packet []byte)
+	// received makes the buffer when it is first needed: a dataplane may have many thousands of peers of which few get packets.
+	received func() chan []byte
 	lost     atomic.Uint64
 	// sent and delivered are bytes that a peer sent, of what WireGuard lets it send, and that were for it.
 	sent, delivered atomic.Uint64
 }
 
 func newPort(send func([]byte)) *Port {
-	return &Port{send: send, received: make(chan []byte, PortBuffer)}
+	return &Port{send: send, received: sync.OnceValue(func() chan []byte { return make(chan []byte, PortBuffer) })}
 }
 
 // Peer returns the port of the peer with this key, which may be added later. Packets sent while the peer is not there are
@@ -55,12 +57,12 @@ func (p *Port) Send(packet []byte) { p.send(packet) }
 // Receive returns the next packet that was delivered, or the cause of the end of ctx.
 func (p *Port) Receive(ctx context.Context) ([]byte, error) {
 	select {
-	case packet := <-p.received:
+	case packet := <-p.received():
 		return packet, nil
 	default:
 	}
 	select {
-	case packet := <-p.received:
+	case packet := <-p.received():
 		return packet, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
@@ -68,7 +70,7 @@ func (p *Port) Receive(ctx context.Context) ([]byte, error) {
 }
 
 // Pending is the number of packets that wait for Receive.
-func (p *Port) Pending() int { return len(p.received) }
+func (p *Port) Pending() int { return len(p.received()) }
 
 // Lost is the number of packets that were delivered while [PortBuffer] others waited. The dataplane has counted them.
 func (p *Port) Lost() uint64 { return p.lost.Load() }
@@ -78,7 +80,7 @@ func (p *Port) deliver(packets [][]byte) {
 	for _, packet := range packets {
 		p.delivered.Add(uint64(len(packet)))
 		select {
-		case p.received <- bytes.Clone(packet):
+		case p.received() <- bytes.Clone(packet):
 		default:
 			p.lost.Add(1)
 		}

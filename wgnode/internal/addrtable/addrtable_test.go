@@ -1,7 +1,9 @@
 package addrtable
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,6 +26,21 @@ func TestTableAgainstMap(t *testing.T) {
 				table.Set(addrs, v)
 				for _, addr := range addrs {
 					model[addr] = v
+				}
+			},
+			"set all": func(t *rapid.T) {
+				values := rapid.MapOfN(rapid.Int(), some, 0, 5).Draw(t, "values")
+				table.SetAll(func(yield func([]netip.Addr, int) bool) {
+					for _, v := range slices.Sorted(maps.Keys(values)) {
+						if !yield(values[v], v) {
+							return
+						}
+					}
+				})
+				for _, v := range slices.Sorted(maps.Keys(values)) {
+					for _, addr := range values[v] {
+						model[addr] = v
+					}
 				}
 			},
 			"delete": func(t *rapid.T) {

@@ -2,10 +2,12 @@ package path
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"github.com/waylume/waylume/isolation"
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/shaping"
 	"github.com/waylume/waylume/wgnode"
@@ -32,10 +34,8 @@ func (p *Path) execute(c wgnode.Change) error {
 		p.removePeer(key)
 	}
 	p.vacate(c.SetPeers)
-	for _, state := range c.SetPeers {
-		if err := p.setPeer(state); err != nil {
-			return fmt.Errorf("set peer %s: %w", state.PublicKey, err)
-		}
+	if err := p.setPeers(c.SetPeers); err != nil {
+		return err
 	}
 	for _, id := range c.RemoveAccounts {
 		if err := p.removeAccount(id); err != nil {
@@ -105,6 +105,38 @@ func (p *Path) vacate(states []wgnode.PeerState) {
 	}
 }
 
+// setPeers lets no packet to a peer pass before all else about it stands.
+func (p *Path) setPeers(states []wgnode.PeerState) error {
+	if len(states) == 0 {
+		return nil
+	}
+	subjects := make([]isolation.Subject, len(states))
+	for i, state := range states {
+		if err := p.setPeer(state); err != nil {
+			return fmt.Errorf("set peer %s: %w", state.PublicKey, err)
+		}
+		subjects[i] = state.Subject()
+	}
+	members, err := p.filter.SetSubjects(subjects...)
+	if err != nil {
+		return err
+	}
+	p.table.SetAll(func(yield func([]netip.Addr, *peer) bool) {
+		for i, state := range states {
+			pr := p.peers[state.PublicKey]
+			pr.member.Store(members[i])
+			if !slices.Equal(pr.addrs, state.Addrs) {
+				pr.addrs = slices.Clone(state.Addrs)
+				if !yield(pr.addrs, pr) {
+					return
+				}
+			}
+		}
+	})
+	return nil
+}
+
+// setPeer puts in force what of a peer has nothing to do with its addresses.
 func (p *Path) setPeer(state wgnode.PeerState) error {
 	pr, ok := p.peers[state.PublicKey]
 	if !ok {
@@ -115,19 +147,7 @@ func (p *Path) setPeer(state wgnode.PeerState) error {
 	}
 	pr.account.Store(p.accounts[state.Account])
 	pr.meter.SetBudget(state.Budget)
-	if err := pr.rates.set(state.SpeedLimit, state.Throttle, state.Budget.AtEnd); err != nil {
-		return err
-	}
-	member, err := p.filter.SetSubject(state.Subject())
-	if err != nil {
-		return err
-	}
-	pr.member.Store(member)
-	if !slices.Equal(pr.addrs, state.Addrs) {
-		pr.addrs = slices.Clone(state.Addrs)
-		p.table.Set(pr.addrs, pr)
-	}
-	return nil
+	return pr.rates.set(state.SpeedLimit, state.Throttle, state.Budget.AtEnd)
 }
 
 func (p *Path) newPeer(state wgnode.PeerState) *peer {
