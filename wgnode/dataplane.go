@@ -19,7 +19,7 @@ import (
 // it needs to know reaches it as a [State], whole, or a [Change] to it.
 //
 // The node calls Start once, then Apply, Sync and Stats from one goroutine at a time or from several (Stats may run beside
-// the others), then Close. A dataplane that cannot do what a state asks for returns an error that matches
+// the others), then Close, then Stats once more. A dataplane that cannot do what a state asks for returns an error that matches
 // [ErrNotSupported] and names what is required. Package wgnodetest/conformance has
 // the suite that every dataplane must pass.
 type Dataplane interface {
@@ -35,6 +35,8 @@ type Dataplane interface {
 	Sync(ctx context.Context, want State) ([]Repair, error)
 
 	// Stats reads counters without disturbing traffic. Peers and accounts asked for by name but not present are left out.
+	// After the Close of a dataplane that ran it returns the last counters, read when nothing passed any more, and neither
+	// handshakes nor endpoints.
 	Stats(ctx context.Context, query StatsQuery) (Stats, error)
 
 	// Close stops all traffic, frees everything and joins every goroutine. It may be called at any time, more than once.

@@ -14,7 +14,7 @@ import (
 	"github.com/waylume/waylume/ipam"
 )
 
-// closeTimeout bounds the last checkpoint.
+// closeTimeout bounds each of the two last writings of usage.
 const closeTimeout = 10 * time.Second
 
 // Node is a VPN exit node. Its methods may be called from any goroutine. Changes are made one at a time, each whole or not
@@ -102,9 +102,9 @@ func (n *Node) Start(ctx context.Context) error {
 	return nil
 }
 
-// Close stops traffic, writes usage to the store, closes the dataplane and the store, and joins every goroutine. Changes
-// under way are finished first. It may be called at any time, more than once, and before Start, which it then makes fail.
-// It returns what could not be closed or written.
+// Close closes the dataplane, writes usage to the store, to the last byte that passed, closes the store, and joins every
+// goroutine. Changes under way are finished first. It may be called at any time, more than once, and before Start, which it
+// then makes fail. It returns what could not be closed or written.
 func (n *Node) Close() error {
 	was, first := n.life.beginClose(nil)
 	if first && was != running {
@@ -120,19 +120,26 @@ func (n *Node) Wait() error {
 	return n.life.fatal
 }
 
-// tearDown closes what the node owns. A checkpoint is due when the node was running.
-func (n *Node) tearDown(checkpoint bool) error {
+// tearDown closes what the node owns. Usage is due when the node was running: before the dataplane is closed, as that takes
+// time in which the process may be killed, and after, when nothing passes any more.
+func (n *Node) tearDown(usage bool) error {
 	n.slot <- struct{}{} // kept: no change follows
 	var errs []error
-	if checkpoint {
+	write := func(what string, do func(context.Context) error) {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
-		if err := n.checkpoint(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("write usage: %w", err))
+		if err := do(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
 		}
+	}
+	if usage {
+		write("write usage", n.checkpoint)
 	}
 	if err := n.cfg.Dataplane.Close(); err != nil {
 		errs = append(errs, fmt.Errorf("close dataplane: %w", err))
+	}
+	if usage {
+		write("write what was used last", n.lastCheckpoint)
 	}
 	if err := n.cfg.Store.Close(); err != nil {
 		errs = append(errs, fmt.Errorf("close store: %w", err))

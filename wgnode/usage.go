@@ -192,12 +192,22 @@ func (n *Node) rollOver(ctx context.Context, due []entity) error {
 	return errors.Join(err, n.enforce(ctx, stale))
 }
 
-// checkpoint reads all counters and stores the usage that moved on, with what is owed to the store, and forgets quarantines that
-// are over. The caller holds the slot.
+// checkpoint reads all counters, puts in force what follows, and saves. The caller holds the slot.
 func (n *Node) checkpoint(ctx context.Context) error {
 	pollErr := n.pollAll(ctx)
 	batch, err := n.survey(ctx)
-	pollErr = errors.Join(pollErr, err)
+	return errors.Join(pollErr, err, n.save(ctx, batch))
+}
+
+// lastCheckpoint is the checkpoint after the dataplane was closed: no budget is to be put in force any more.
+func (n *Node) lastCheckpoint(ctx context.Context) error {
+	_, err := n.read(ctx, StatsQuery{All: true})
+	return errors.Join(err, n.save(ctx, nil))
+}
+
+// save stores the usage that moved on, with a batch and what is owed to the store, and forgets quarantines that are over. The
+// caller holds the slot.
+func (n *Node) save(ctx context.Context, batch []Mutation) error {
 	var moved []entity
 	for e := range n.inv.entities {
 		if !e.common().unsaved {
@@ -205,7 +215,7 @@ func (n *Node) checkpoint(ctx context.Context) error {
 		}
 		record, err := encodeUsage(e.common())
 		if err != nil {
-			return errors.Join(pollErr, err)
+			return err
 		}
 		batch, moved = append(batch, put(record)), append(moved, e)
 	}
@@ -215,7 +225,7 @@ func (n *Node) checkpoint(ctx context.Context) error {
 	}
 	// What a failed commit may have left behind is newer than what was there, and is overwritten by the next: no inverse.
 	if err := n.commit(ctx, batch, nil); err != nil {
-		return errors.Join(pollErr, fmt.Errorf("write to store: %w", err))
+		return fmt.Errorf("write to store: %w", err)
 	}
 	n.settle(func(*inventory) {
 		for _, e := range moved {
@@ -225,5 +235,5 @@ func (n *Node) checkpoint(ctx context.Context) error {
 	for _, addr := range over {
 		delete(n.resting, addr)
 	}
-	return pollErr
+	return nil
 }

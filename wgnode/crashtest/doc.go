@@ -12,7 +12,7 @@
 //     answers that it was made already exactly when it was;
 //   - no address has two holders, none is leased while it is in quarantine, no sequence number is given twice;
 //   - usage is what the file says (package userspace) or what the kernel counted on (package kernel), never more than was
-//     sent, and while a node lives never less than has arrived;
+//     sent, and while a node lives, or after it was closed, never less than has arrived;
 //   - what passed in a life is not a byte more than what its caps had left when it began;
 //   - a sync finds nothing to mend, and nothing is left in the directory of the state, in that for temporary files, or, as
 //     goroutines, in a node that was closed;
@@ -20,9 +20,8 @@
 //     is left when a node closes.
 //
 // With package userspace what passed since the last commit of a peer's usage is forgotten at a death, by the peer's counters and
-// by its cap; with package kernel nothing is, to the byte, unless the death was within Close. What passes between the last
-// checkpoint of a node that is closed and the end of its dataplane is forgotten with both. The summary, which -v shows, says how
-// much each was at most.
+// by its cap; with package kernel nothing is, to the byte, unless the death was within Close. The summary, which -v shows, says
+// how much it was at most.
 //
 // A sync that comes while packets pass may mend with package kernel: it may be the first to see that a quota was used up.
 //

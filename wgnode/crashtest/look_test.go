@@ -41,11 +41,10 @@ func (c *campaign) look(process *process) error {
 			if err != nil {
 				return err
 			}
-			if c.peace {
-				c.sum.closed = max(c.sum.closed, lost)
-			} else {
-				c.sum.lost = max(c.sum.lost, lost)
+			if c.peace && lost > 0 {
+				return fmt.Errorf("%s has used %v after the start: %d bytes more have come before the node was closed", s, seen.Usage[s.String()], lost)
 			}
+			c.sum.lost = max(c.sum.lost, lost)
 		}
 		k.begin(seen)
 	}

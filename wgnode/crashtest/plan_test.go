@@ -90,7 +90,6 @@ type summary struct {
 	batches   int           // cut off, but in the file
 	passed    uint64        // bytes that came
 	lost      uint64        // bytes of one subject in one life that came and were forgotten by a death, at most
-	closed    uint64        // the same of a life that ended in peace
 	exhausted int           // caps used up
 	took      time.Duration
 }
@@ -99,9 +98,9 @@ func newSummary() *summary { return &summary{by: make(map[string]int)} }
 
 func (s *summary) String() string {
 	return fmt.Sprintf("%d kills in %v, %v each: %v, %d faults not come to; %d starts in %v each, at most %v; %d calls answered, "+
-		"%d cut off, %d of them made; %d batches cut off but stored; %d bytes passed, %d forgotten at most by one subject in one life that was killed, %d in one that was "+
-		"closed, %d caps used up",
+		"%d cut off, %d of them made; %d batches cut off but stored; %d bytes passed, %d forgotten at most by one subject in one life that was killed, "+
+		"%d caps used up",
 		s.kills, s.took.Round(time.Millisecond), (s.took / time.Duration(max(s.kills, 1))).Round(time.Millisecond), s.by, s.missed, s.starts,
 		(s.startTime / time.Duration(max(s.starts, 1))).Round(time.Millisecond), s.slowest.Round(time.Millisecond), s.calls, s.doubts,
-		s.doubtful, s.batches, s.passed, s.lost, s.closed, s.exhausted)
+		s.doubtful, s.batches, s.passed, s.lost, s.exhausted)
 }

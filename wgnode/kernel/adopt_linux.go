@@ -120,6 +120,20 @@ func (dp *Dataplane) bringRecords(ctx context.Context, want wgnode.State, actual
 	return next, c, nil
 }
 
+// outdated reports whether a table that was left has counted less of somebody than is known: the node went on elsewhere
+// meanwhile. Counters cannot be set, so nothing of what the table has counted is taken over.
+func outdated(left *nft.Actual, want wgnode.State) bool {
+	if left == nil {
+		return false
+	}
+	less := func(name string, known quota.Counters) bool {
+		down, ok := left.Objects[name+endDown]
+		return ok && (down.Bytes < known.Download || left.Objects[name+endUp].Bytes < known.Upload)
+	}
+	return slices.ContainsFunc(want.Peers, func(p wgnode.PeerState) bool { return less(peerName(p.PublicKey), p.Counters) }) ||
+		slices.ContainsFunc(want.Accounts, func(a wgnode.AccountState) bool { return less(accountName(a.ID), a.Counters) })
+}
+
 func meterPointer(a *account) *meter {
 	if a == nil {
 		return nil

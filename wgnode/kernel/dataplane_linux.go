@@ -66,6 +66,7 @@ type Dataplane struct {
 	records *records
 	node    shaping.Limit
 	seen    map[string]quota.Counters // what was last read, by meter
+	last    *wgnode.Stats             // of all, once the dataplane has run and is closed
 }
 
 type lifecycle int
@@ -247,6 +248,7 @@ func (dp *Dataplane) Close() error {
 
 // end closes the dataplane, whatever was begun, in reverse.
 func (dp *Dataplane) end(keep bool) error {
+	ran := dp.life == isRunning
 	dp.setLife(isClosed)
 	var errs []error
 	if dp.watchers != nil {
@@ -257,6 +259,9 @@ func (dp *Dataplane) end(keep bool) error {
 	}
 	if dp.device != nil {
 		errs = append(errs, dp.device.Close(keep))
+	}
+	if ran {
+		errs = append(errs, dp.takeLast())
 	}
 	if dp.links != nil && dp.nft != nil && !keep {
 		errs = append(errs, dp.demolish()...)

@@ -2,8 +2,10 @@ package kernel
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 
+	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/kernel/internal/nft"
 	"github.com/waylume/waylume/wgnode/kernel/internal/rules"
 )
@@ -56,4 +58,30 @@ func difference(before, after map[rules.Place]nft.Value, objectsBefore, objectsA
 		}
 	}
 	return b
+}
+
+// attribute makes one repair of all notes about the elements of a peer's, and one of each other note.
+func attribute(notes []nft.Note, r *records) (repairs []wgnode.Repair) {
+	owners := make(map[netip.Addr]string)
+	for key, p := range r.peers {
+		for _, addr := range p.state.Addrs {
+			owners[addr] = key.String()
+		}
+	}
+	seen := make(map[string]bool)
+	for _, n := range notes {
+		strange := len(n.Addrs) == 0
+		for _, addr := range n.Addrs {
+			owner, ok := owners[addr]
+			strange = strange || !ok
+			if ok && !seen[owner] {
+				seen[owner] = true
+				repairs = append(repairs, wgnode.Repair{What: "mended what the tables hold of a peer", Subject: owner})
+			}
+		}
+		if strange {
+			repairs = append(repairs, wgnode.Repair{What: n.What})
+		}
+	}
+	return repairs
 }

@@ -26,8 +26,9 @@
 // what is right stays as it is, counters and the module's sessions with it. While nobody runs, the module's packets cross,
 // limits hold, and a cap that blocks is not passed; only a throttled rate waits for the next Start. A TUN ends with its
 // process: then nothing crosses, and counters stay. Start fails if another process serves the same interface. Close removes
-// all, and puts sysctls back that nobody has changed since; with Config.KeepOnClose everything stays for the next Start. A
-// dataplane serves one node, once.
+// all, and puts sysctls back that nobody has changed since; with Config.KeepOnClose everything stays for the next Start. What
+// was left and has counted less of somebody than the node knows is outdated, as the node went on with another dataplane: the
+// tables are then made anew, in one transaction. A dataplane serves one node, once.
 //
 // # What differs from package userspace
 //

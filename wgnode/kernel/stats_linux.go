@@ -30,15 +30,18 @@ func (dp *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode
 		return wgnode.Stats{}, err
 	}
 	dp.mu.RLock()
-	device, conn, err := dp.device, dp.reads, dp.usable()
+	device, conn, last, err := dp.device, dp.reads, dp.last, dp.usable()
 	peers, accounts := dp.asked(query)
 	dp.mu.RUnlock()
-	if err != nil {
+	switch {
+	case last != nil:
+		return lastOf(*last, query), nil
+	case err != nil:
 		return wgnode.Stats{}, err
 	}
-	var stats wgnode.Stats
+	var problems []wgnode.HealthProblem
 	if query.Health {
-		if stats.Problems, err = dp.health(ctx); err != nil {
+		if problems, err = dp.health(ctx); err != nil {
 			return wgnode.Stats{}, err
 		}
 	}
@@ -56,27 +59,36 @@ func (dp *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode
 			status[s.PublicKey] = s
 		}
 	}
+	stats, err := dp.stats(conn, peers, accounts)
+	stats.Problems = problems
+	for i := range stats.Peers {
+		p := &stats.Peers[i]
+		s := status[p.PublicKey]
+		p.LastHandshake, p.Endpoint, p.Received, p.Sent = s.LastHandshake, s.Endpoint, s.ReceivedBytes, s.SentBytes
+	}
+	return stats, err
+}
+
+// stats reads the counters of some subjects.
+func (dp *Dataplane) stats(conn *nft.Conn, peers []*peer, accounts []*account) (stats wgnode.Stats, err error) {
 	read, err := dp.reader(conn, peers, accounts)
 	if err != nil {
 		return wgnode.Stats{}, err
 	}
-	for _, p := range peers {
-		counters, ok := read(p.meter.name)
+	counters := func(m *meter) (quota.Counters, bool) {
+		c, ok := read(m.name)
 		if !ok {
-			counters = dp.lastSeen(p.meter.name, p.meter.seed)
+			c = dp.lastSeen(m.name, m.seed)
 		}
-		s := status[p.state.PublicKey]
-		stats.Peers = append(stats.Peers, wgnode.PeerStats{
-			PublicKey: p.state.PublicKey, Counters: counters, Depleted: p.meter.usedUp(counters),
-			LastHandshake: s.LastHandshake, Endpoint: s.Endpoint, Received: s.ReceivedBytes, Sent: s.SentBytes,
-		})
+		return c, m.usedUp(c)
+	}
+	for _, p := range peers {
+		c, depleted := counters(&p.meter)
+		stats.Peers = append(stats.Peers, wgnode.PeerStats{PublicKey: p.state.PublicKey, Counters: c, Depleted: depleted})
 	}
 	for _, a := range accounts {
-		counters, ok := read(a.meter.name)
-		if !ok {
-			counters = dp.lastSeen(a.meter.name, a.meter.seed)
-		}
-		stats.Accounts = append(stats.Accounts, wgnode.AccountStats{ID: a.state.ID, Counters: counters, Depleted: a.meter.usedUp(counters)})
+		c, depleted := counters(&a.meter)
+		stats.Accounts = append(stats.Accounts, wgnode.AccountStats{ID: a.state.ID, Counters: c, Depleted: depleted})
 	}
 	stats.Dropped, err = dp.dropped(conn)
 	return stats, err

@@ -3,7 +3,6 @@ package kernel
 import (
 	"context"
 	"errors"
-	"net/netip"
 
 	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/kernel/internal/nft"
@@ -37,7 +36,11 @@ func (dp *Dataplane) bringTables(ctx context.Context, want wgnode.State, policy 
 			return nil, err
 		}
 	}
-	next, claims, err := dp.bringRecords(ctx, want, actual[inet], adopting)
+	counted, anew := actual[inet], dp.life == isNew && outdated(actual[inet], want)
+	if anew { // what class an address has still holds
+		counted = &nft.Actual{Sets: counted.Sets, Chains: counted.Chains, Elements: counted.Elements}
+	}
+	next, claims, err := dp.bringRecords(ctx, want, counted, adopting)
 	if err != nil {
 		return nil, errors.Join(err, claims.rollback(context.WithoutCancel(ctx)))
 	}
@@ -59,6 +62,10 @@ func (dp *Dataplane) bringTables(ctx context.Context, want wgnode.State, policy 
 	b := &nft.Batch{}
 	var notes []nft.Note
 	for _, t := range []nft.Table{inet, netdev} {
+		if anew && actual[t] != nil { // in the transaction that makes it again
+			b.DeleteTable(t)
+			actual[t] = nil
+		}
 		found, err := nft.Diff(b, t, wanted[t], actual[t])
 		if err != nil {
 			return nil, err
@@ -77,30 +84,4 @@ func (dp *Dataplane) bringTables(ctx context.Context, want wgnode.State, policy 
 	dp.records, dp.policy, dp.node = next, policy, want.SpeedLimit
 	dp.mu.Unlock()
 	return attribute(notes, next), nil
-}
-
-// attribute makes one repair of all notes about the elements of a peer's, and one of each other note.
-func attribute(notes []nft.Note, r *records) (repairs []wgnode.Repair) {
-	owners := make(map[netip.Addr]string)
-	for key, p := range r.peers {
-		for _, addr := range p.state.Addrs {
-			owners[addr] = key.String()
-		}
-	}
-	seen := make(map[string]bool)
-	for _, n := range notes {
-		strange := len(n.Addrs) == 0
-		for _, addr := range n.Addrs {
-			owner, ok := owners[addr]
-			strange = strange || !ok
-			if ok && !seen[owner] {
-				seen[owner] = true
-				repairs = append(repairs, wgnode.Repair{What: "mended what the tables hold of a peer", Subject: owner})
-			}
-		}
-		if strange {
-			repairs = append(repairs, wgnode.Repair{What: n.What})
-		}
-	}
-	return repairs
 }

@@ -152,16 +152,19 @@ func (dp *Dataplane) dropHoldings(id string) {
 func (dp *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode.Stats, error) {
 	dp.mu.Lock()
 	err := dp.usableLocked(ctx)
+	over := dp.state == isClosed && dp.ran
 	dp.mu.Unlock()
-	if err != nil {
+	if over {
+		<-dp.done // what passes meanwhile counts
+	} else if err != nil {
 		return wgnode.Stats{}, err
 	}
 	stats := dp.path.Stats(query)
 	dp.drops.addTo(stats.Dropped)
-	if query.Health {
+	if query.Health && !over {
 		stats.Problems = dp.sockets.problems(time.Now())
 	}
-	if !query.Device {
+	if !query.Device || over {
 		return stats, nil
 	}
 	report, err := dp.report()

@@ -140,7 +140,7 @@ func (d *datagrams) run(h *holdings, f *datagramFlow) {
 		d.unreachable(f, err)
 		return
 	}
-	stop := context.AfterFunc(f.ctx, func() { _ = host.Close() })
+	stop := context.AfterFunc(f.ctx, func() { wind(host) })
 	received := make(chan struct{})
 	go func() {
 		defer close(received)
@@ -148,23 +148,43 @@ func (d *datagrams) run(h *holdings, f *datagramFlow) {
 		d.receive(f, host)
 	}()
 	d.transmit(h, f, host)
-	if stop() {
-		_ = host.Close()
-	}
+	stop()
+	_ = host.Close()
 	<-received
 }
 
-// transmit writes queued datagrams to the host. What the host says of one concerns that one alone: the flow goes on.
+// lastWrites is how long the host may take for what a flow that ends has queued.
+const lastWrites = 100 * time.Millisecond
+
+// wind has the host's socket receive no more, and send only what is queued.
+func wind(host net.Conn) {
+	if err := errors.Join(host.SetWriteDeadline(time.Now().Add(lastWrites)), host.SetReadDeadline(time.Unix(1, 0))); err != nil {
+		_ = host.Close()
+	}
+}
+
+// transmit writes queued datagrams to the host, to the last one, as they were counted. What the host says of one concerns that
+// one alone: the flow goes on.
 func (d *datagrams) transmit(h *holdings, f *datagramFlow, host net.Conn) {
+	write := func(buf *[]byte) {
+		_, err := host.Write(*buf)
+		d.release(h, buf)
+		if err != nil && f.ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
+			d.unreachable(f, err)
+		}
+	}
+	for f.ctx.Err() == nil {
+		select {
+		case buf := <-f.out:
+			write(buf)
+		case <-f.ctx.Done():
+		}
+	}
 	for {
 		select {
 		case buf := <-f.out:
-			_, err := host.Write(*buf)
-			d.release(h, buf)
-			if err != nil && !errors.Is(err, net.ErrClosed) {
-				d.unreachable(f, err)
-			}
-		case <-f.ctx.Done():
+			write(buf)
+		default:
 			return
 		}
 	}

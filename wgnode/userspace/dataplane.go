@@ -37,6 +37,7 @@ type Dataplane struct {
 
 	mu      sync.Mutex // serialises changes, Start and Close; guards what is below
 	state   lifecycle
+	ran     bool // it has been started
 	fixed   wgnode.DataplaneConfig
 	tun     *tunDevice
 	device  *device.Device
@@ -88,7 +89,7 @@ func (dp *Dataplane) Start(ctx context.Context, cfg wgnode.DataplaneConfig, want
 		info, err = dp.startLocked(cfg, want)
 	}
 	if err == nil {
-		dp.state = isRunning
+		dp.state, dp.ran = isRunning, true
 	}
 	dp.mu.Unlock()
 	if err != nil {
@@ -234,12 +235,10 @@ func (dp *Dataplane) Close() error {
 	dp.state = isClosed
 	dp.mu.Unlock()
 
-	// From here on nothing changes the fields: first the ways in end, then what waits, then the stack.
+	// From here on nothing changes the fields: first the way in from peers ends, then what waits for its turn, uncounted, then
+	// the flows, which let go what was counted, then the stack.
 	if dp.stop != nil {
 		dp.stop()
-	}
-	for _, h := range dp.holders {
-		h.close()
 	}
 	if dp.tun != nil {
 		_ = dp.tun.Close() // lets the path go on where it waits for the device; never fails
@@ -249,6 +248,9 @@ func (dp *Dataplane) Close() error {
 	}
 	if dp.path != nil {
 		dp.path.Close()
+	}
+	for _, h := range dp.holders {
+		h.close()
 	}
 	if dp.stack != nil {
 		dp.stack.Close() // ends handshakes, which tasks wait for

@@ -147,7 +147,8 @@ func (d *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode.
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.usableLocked(); err != nil {
+	over := d.life == closed && d.path != nil
+	if err := d.usableLocked(); err != nil && !over {
 		return wgnode.Stats{}, err
 	}
 	stats := d.path.Stats(query)
@@ -157,7 +158,7 @@ func (d *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode.
 	if query.Health {
 		stats.Problems = slices.Clone(d.problems)
 	}
-	if query.Device {
+	if query.Device && !over {
 		for i := range stats.Peers {
 			s := &stats.Peers[i]
 			h, port := d.handshake[s.PublicKey], d.portLocked(s.PublicKey)
@@ -168,15 +169,14 @@ func (d *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode.
 	return stats, nil
 }
 
-// Close stops all traffic; what ports have received can still be read.
+// Close stops all traffic; what ports have received, and counters, can still be read.
 func (d *Dataplane) Close() error {
 	err := d.faults.check(context.Background(), OpClose)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.live.Store(nil)
-	if d.path != nil {
+	if d.path != nil && d.life != closed {
 		d.path.Close()
-		d.path = nil
 	}
 	d.life = closed
 	return err

@@ -42,13 +42,19 @@ func testLifecycle(t *testing.T, h Harness) {
 	}
 }
 
-// useless asserts that a dataplane that does not run says so.
+// useless asserts that a dataplane that never ran says so.
 func (d *direct) useless() {
+	d.t.Helper()
+	d.fixed()
+	_, err := d.dp.Stats(d.ctx, wgnode.StatsQuery{All: true})
+	require.Error(d.t, err)
+}
+
+// fixed asserts that a dataplane that does not run takes no change.
+func (d *direct) fixed() {
 	d.t.Helper()
 	require.Error(d.t, d.dp.Apply(d.ctx, wgnode.Change{}))
 	_, err := d.dp.Sync(d.ctx, wgnode.State{})
-	require.Error(d.t, err)
-	_, err = d.dp.Stats(d.ctx, wgnode.StatsQuery{All: true})
 	require.Error(d.t, err)
 }
 
@@ -72,12 +78,18 @@ func lifeCloseFirst(d *direct) {
 }
 
 func lifeCloseTwice(d *direct) {
-	d.start(wgnode.State{})
+	p, private := d.peer(2)
+	d.start(wgnode.State{Peers: []wgnode.PeerState{p}})
+	d.exits(d.connect(p, private))
 	require.NoError(d.t, d.dp.Close())
 	require.NoError(d.t, d.dp.Close())
 	d.portFree()
-	d.useless()
-	_, err := d.dp.Start(d.ctx, d.cfg, wgnode.State{})
+	d.fixed()
+	all, err := d.dp.Stats(d.ctx, wgnode.StatsQuery{All: true, Device: true})
+	require.NoError(d.t, err)
+	require.Equal(d.t, []wgnode.PeerStats{d.peerStats(p.PublicKey)}, all.Peers, "what it had counted, and no handshake")
+	require.NotZero(d.t, all.Peers[0].Counters)
+	_, err = d.dp.Start(d.ctx, d.cfg, wgnode.State{})
 	require.Error(d.t, err, "a dataplane is started after it was closed")
 }
 
@@ -99,7 +111,7 @@ func lifeCloseDuringStart(d *direct) {
 	_ = d.dp.Close()
 	wg.Wait()
 	require.NoError(d.t, d.dp.Close())
-	d.useless()
+	d.fixed()
 }
 
 func lifeCloseUnderLoad(d *direct) {

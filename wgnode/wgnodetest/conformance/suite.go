@@ -53,10 +53,20 @@ func tests() []test {
 		{"Atomicity", testAtomicity, false},
 		{"Suspension", testSuspension, false},
 		{"Restart", testRestart, false},
+		{"Closing", testClosing, false},
 		{"Stats", testStats, false},
 		{"Health", testHealth, false},
 		{"Hostile", testHostile, false},
 	}
+}
+
+// TestNamed runs one test of the suite, for a rig that has the dataplanes of one node differ from each other.
+func TestNamed(t *testing.T, h Harness, name string) {
+	i := slices.IndexFunc(tests(), func(test test) bool { return test.name == name })
+	if i < 0 {
+		t.Fatalf("the suite has no test %q", name)
+	}
+	tests()[i].run(t, h)
 }
 
 // TestDataplane runs the suite. It takes less than a minute, two cores and the race detector included, and leaves no
