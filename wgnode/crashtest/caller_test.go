@@ -23,6 +23,7 @@ type caller struct {
 	doubt, retry *operation
 
 	// What follows is about one life.
+	began   time.Time
 	calls   int
 	buried  bool      // it is over
 	clients []*client // of the shard's peers
@@ -39,7 +40,7 @@ type caller struct {
 
 // begin begins a life.
 func (c *caller) begin(seen *contents) {
-	c.calls, c.buried, c.clients = 0, false, nil
+	c.began, c.calls, c.buried, c.clients = time.Now(), 0, false, nil
 	c.base, c.touched = make(map[subject]wgnode.Usage), make(map[subject]bool)
 	c.recapped, c.topped = make(map[subject]bool), make(map[subject]quota.Bytes)
 	c.caps = c.shard.caps()

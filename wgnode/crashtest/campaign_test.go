@@ -31,6 +31,10 @@ type site interface {
 	inspectGrave(closed bool) error
 }
 
+// mostForgotten is how long before a death what came is stored: a checkpoint is due every second, as here a tenth of a second is
+// more than one takes. The rest is for a machine that keeps the node waiting.
+const mostForgotten = 4 * checkpointPeriod
+
 // campaign is a row of lives of one node.
 type campaign struct {
 	site     site
@@ -53,7 +57,9 @@ type campaign struct {
 	// peace says that since then nobody was killed.
 	peace bool
 	birth time.Duration // what the last start took
-	sum   *summary
+	// written is by when all that had come in the life before must be stored.
+	written time.Time
+	sum     *summary
 }
 
 func newCampaign(s site, o order, n internet, ports uint16, f *flows, seed uint64, dir string, sum *summary) (*campaign, error) {
@@ -117,7 +123,7 @@ func (c *campaign) live(p plan) error {
 	if err := errors.Join(err, ended); err != nil {
 		return err
 	}
-	c.died = time.Now()
+	c.died = process.died
 	c.peace = c.peace && closedInPeace
 	if closedInPeace {
 		c.kept = keptByStore
@@ -230,6 +236,12 @@ func (c *campaign) bury(closedInPeace bool) error {
 		errs = append(errs, err)
 		c.sum.exhausted += exhausted
 		c.sum.calls += k.calls
+	}
+	if c.written = c.mirror.reading; !c.written.IsZero() {
+		c.sum.checkpoints++
+	}
+	if due := c.died.Add(-mostForgotten); due.After(c.written) {
+		c.written = due
 	}
 	stored, err := c.mirror.compare(c.order.Store)
 	if stored {

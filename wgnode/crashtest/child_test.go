@@ -84,7 +84,7 @@ func (c *child) run(asked string) error {
 }
 
 func (c *child) start(o order) error {
-	t := &trap{fault: o.Fault}
+	t, r := &trap{fault: o.Fault}, new(readings)
 	dp, err := newDataplane(o)
 	if err != nil {
 		return err
@@ -95,14 +95,17 @@ func (c *child) start(o order) error {
 	}
 	c.node, err = wgnode.New(wgnode.Config{
 		ListenPort: o.Port, Pool: ipam.Config{Prefixes: pool(), Quarantine: o.Quarantine},
-		Dataplane: &mortalDataplane{dp, t}, Store: &mortalStore{Store: store, trap: t, tell: c.tell},
-		SyncPeriod: time.Second, CheckpointPeriod: time.Second,
+		Dataplane: &mortalDataplane{dp, t, r}, Store: &mortalStore{Store: store, trap: t, tell: c.tell, readings: r},
+		SyncPeriod: time.Second, CheckpointPeriod: checkpointPeriod,
 	})
 	if err != nil {
 		return err
 	}
 	return c.node.Start(context.Background())
 }
+
+// checkpointPeriod is how often the nodes write usage to their store.
+const checkpointPeriod = time.Second
 
 // pool are the prefixes that a node leases addresses from.
 func pool() []netip.Prefix {

@@ -20,7 +20,8 @@
 //     is left when a node closes.
 //
 // With package userspace what passed since the last commit of a peer's usage is forgotten at a death, by the peer's counters and
-// by its cap; with package kernel nothing is, to the byte, unless the death was within Close. The summary, which -v shows, says
+// by its cap: at least what had come when the last checkpoint that was committed began to read is stored, and never less than what
+// had come some seconds ago. With package kernel nothing is forgotten, to the byte, unless the death was within Close. The summary, which -v shows, says
 // how much it was at most.
 //
 // A sync that comes while packets pass may mend with package kernel: it may be the first to see that a quota was used up.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"iter"
 	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waylume/waylume/wgnode"
@@ -65,9 +67,24 @@ func die() {
 // mortalStore is a store with fault points, which tells what it is given.
 type mortalStore struct {
 	wgnode.Store
-	trap *trap
-	tell func(line)
-	mu   sync.Mutex // one commit at a time is told
+	trap     *trap
+	tell     func(line)
+	readings *readings
+	mu       sync.Mutex // one commit at a time is told
+}
+
+// readings is when the last reading of all counters began.
+type readings struct{ last atomic.Pointer[time.Time] }
+
+// of is when the reading began that a batch stores; zero if it is no checkpoint.
+func (r *readings) of(batch []wgnode.Mutation) time.Time {
+	began := r.last.Load()
+	if began == nil || slices.ContainsFunc(batch, func(m wgnode.Mutation) bool {
+		return m.Kind == wgnode.RecordPeer || m.Kind == wgnode.RecordAccount
+	}) {
+		return time.Time{}
+	}
+	return *began
 }
 
 func (s *mortalStore) Load(ctx context.Context) iter.Seq2[wgnode.Record, error] {
@@ -87,8 +104,12 @@ func (s *mortalStore) Commit(ctx context.Context, batch []wgnode.Mutation) error
 	leave := s.trap.enter(atCommit)
 	err := s.Store.Commit(ctx, batch)
 	leave()
-	s.tell(line{Committed: err == nil, Refused: err != nil})
-	return err
+	if err != nil {
+		s.tell(line{Refused: true})
+		return err
+	}
+	s.tell(line{Committed: true, Reading: s.readings.of(batch)})
+	return nil
 }
 
 func (s *mortalStore) Close() error {
@@ -99,7 +120,8 @@ func (s *mortalStore) Close() error {
 // mortalDataplane is a dataplane with fault points.
 type mortalDataplane struct {
 	wgnode.Dataplane
-	trap *trap
+	trap     *trap
+	readings *readings
 }
 
 func (d *mortalDataplane) Start(ctx context.Context, cfg wgnode.DataplaneConfig, want wgnode.State) (wgnode.DataplaneInfo, error) {
@@ -119,6 +141,10 @@ func (d *mortalDataplane) Sync(ctx context.Context, want wgnode.State) ([]wgnode
 
 func (d *mortalDataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode.Stats, error) {
 	defer d.trap.enter(atStats)()
+	if query.All {
+		now := time.Now()
+		d.readings.last.Store(&now)
+	}
 	return d.Dataplane.Stats(ctx, query)
 }
 

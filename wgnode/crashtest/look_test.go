@@ -37,7 +37,7 @@ func (c *campaign) look(process *process) error {
 			if err != nil {
 				return fmt.Errorf("usage of %s in the store: %w", s, err)
 			}
-			lost, err := k.judgeStart(s, seen.Usage[s.String()], stored, c.kept)
+			lost, err := k.judgeStart(s, seen.Usage[s.String()], stored, c.kept, c.written)
 			if err != nil {
 				return err
 			}

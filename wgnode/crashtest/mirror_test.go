@@ -18,6 +18,8 @@ type mirror struct {
 	records map[recordID]string
 	// batch is what the store was given and has not answered about.
 	batch []wgnode.Mutation
+	// reading is when the reading began that the last checkpoint of the life that is or was stored; zero if it had none.
+	reading time.Time
 }
 
 type recordID struct {
@@ -34,6 +36,9 @@ func (m *mirror) hear(l line) {
 		m.batch = l.Committing
 	case l.Committed:
 		m.records, m.batch = m.with(m.batch), nil
+		if !l.Reading.IsZero() {
+			m.reading = l.Reading
+		}
 	case l.Refused:
 		m.batch = nil
 	}

@@ -37,8 +37,11 @@ func (p plan) String() string {
 // drawPlan makes a plan for a process that takes birth to start.
 func drawPlan(r *rand.Rand, birth time.Duration) (p plan) {
 	p.life = microseconds(r, 150_000)
-	if r.IntN(25) == 0 {
+	switch n := r.IntN(100); {
+	case n < 4:
 		p.life += 1200 * time.Millisecond // beyond a period of the node's
+	case n < 5:
+		p.life += mostForgotten + checkpointPeriod
 	}
 	p.calm = r.IntN(2) == 0
 	switch n := r.IntN(100); {
@@ -78,29 +81,30 @@ func drawFault(r *rand.Rand) (f fault) {
 
 // summary is what a campaign has done.
 type summary struct {
-	kills     int
-	by        map[string]int // kills, by plan
-	missed    int            // faults that were not come to
-	starts    int
-	startTime time.Duration // of all starts
-	slowest   time.Duration // start
-	calls     int           // answered
-	doubts    int           // calls that were cut off
-	doubtful  int           // of these, made
-	batches   int           // cut off, but in the file
-	passed    uint64        // bytes that came
-	lost      uint64        // bytes of one subject in one life that came and were forgotten by a death, at most
-	exhausted int           // caps used up
-	took      time.Duration
+	kills       int
+	by          map[string]int // kills, by plan
+	missed      int            // faults that were not come to
+	starts      int
+	startTime   time.Duration // of all starts
+	slowest     time.Duration // start
+	calls       int           // answered
+	doubts      int           // calls that were cut off
+	doubtful    int           // of these, made
+	batches     int           // cut off, but in the file
+	checkpoints int           // lives that had one
+	passed      uint64        // bytes that came
+	lost        uint64        // bytes of one subject in one life that came and were forgotten by a death, at most
+	exhausted   int           // caps used up
+	took        time.Duration
 }
 
 func newSummary() *summary { return &summary{by: make(map[string]int)} }
 
 func (s *summary) String() string {
 	return fmt.Sprintf("%d kills in %v, %v each: %v, %d faults not come to; %d starts in %v each, at most %v; %d calls answered, "+
-		"%d cut off, %d of them made; %d batches cut off but stored; %d bytes passed, %d forgotten at most by one subject in one life that was killed, "+
+		"%d cut off, %d of them made; %d batches cut off but stored; %d lives with a checkpoint; %d bytes passed, %d forgotten at most by one subject in one life that was killed, "+
 		"%d caps used up",
 		s.kills, s.took.Round(time.Millisecond), (s.took / time.Duration(max(s.kills, 1))).Round(time.Millisecond), s.by, s.missed, s.starts,
 		(s.startTime / time.Duration(max(s.starts, 1))).Round(time.Millisecond), s.slowest.Round(time.Millisecond), s.calls, s.doubts,
-		s.doubtful, s.batches, s.passed, s.lost, s.exhausted)
+		s.doubtful, s.batches, s.checkpoints, s.passed, s.lost, s.exhausted)
 }

@@ -27,6 +27,7 @@ type process struct {
 	complaint strings.Builder
 	ready     chan ready    // has one entry when the node has started
 	ended     chan struct{} // closed when all that it said was heard
+	died      time.Time     // when ended was closed
 
 	in sync.Mutex // requests are written whole
 	to *json.Encoder
@@ -61,6 +62,7 @@ func start(o order, dir string, m *mirror) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.reading = time.Time{}
 	p.born = time.Now()
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
@@ -71,7 +73,10 @@ func start(o order, dir string, m *mirror) (*process, error) {
 
 // listen hears the process out: what it said before it was killed was said.
 func (p *process) listen(stdout io.Reader, m *mirror) {
-	defer close(p.ended)
+	defer func() {
+		p.died = time.Now()
+		close(p.ended)
+	}()
 	for lines := json.NewDecoder(bufio.NewReader(stdout)); ; {
 		var l line
 		err := lines.Decode(&l)

@@ -74,14 +74,16 @@ func (s subject) of() wgnode.Subject {
 
 func (s subject) String() string { return s.of().String() }
 
-// line is one line from a process: exactly one field is set.
+// line is one line from a process: exactly one field is set, but for Reading.
 type line struct {
 	Ready *ready `json:",omitempty"`
 	// Committing is what the store is about to be given, Committed that it has it, and Refused that it has not.
 	Committing []wgnode.Mutation `json:",omitempty"`
 	Committed  bool              `json:",omitempty"`
-	Refused    bool              `json:",omitempty"`
-	Answer     *answer           `json:",omitempty"`
+	// Reading is with Committed, of a checkpoint: when the reading of all counters began that it stores.
+	Reading time.Time `json:",omitzero"`
+	Refused bool      `json:",omitempty"`
+	Answer  *answer   `json:",omitempty"`
 }
 
 // ready says that the node has started.

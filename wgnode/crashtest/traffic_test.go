@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -113,6 +114,38 @@ type client struct {
 	link    io.Closer
 	stop    chan struct{}
 	done    sync.WaitGroup
+	// moments are of every few milliseconds; only to be read when the client is closed.
+	moments []moment
+}
+
+// moment is what had come at a time.
+type moment struct {
+	at   time.Time
+	came quota.Counters
+}
+
+// cameBy is what had come at a time, or a little less.
+func (c *client) cameBy(t time.Time) quota.Counters {
+	i, _ := slices.BinarySearchFunc(c.moments, t, func(m moment, t time.Time) int { return m.at.Compare(t) })
+	if i == 0 {
+		return quota.Counters{}
+	}
+	return c.moments[i-1].came
+}
+
+// remember notes what has come, until the client is closed.
+func (c *client) remember() {
+	pace := time.NewTicker(5 * time.Millisecond)
+	defer pace.Stop()
+	for {
+		came := c.tally.came()
+		c.moments = append(c.moments, moment{time.Now().Round(0), came}) // by the wall clock, which processes share
+		select {
+		case <-pace.C:
+		case <-c.stop:
+			return
+		}
+	}
 }
 
 // firstPort is far above those of which masquerading has few to choose from, once flows of the past have taken the best.
@@ -137,6 +170,7 @@ func connect(r *rand.Rand, p *modelPeer, key keyPair, node ready, f *flows, port
 	if err != nil {
 		return nil, err
 	}
+	c.done.Go(c.remember)
 	c.done.Go(func() {
 		for {
 			select {

@@ -19,6 +19,20 @@ func within(low, c, high quota.Counters) bool {
 	return low.Download <= c.Download && c.Download <= high.Download && low.Upload <= c.Upload && c.Upload <= high.Upload
 }
 
+// cameBy is what a subject had used when the life began, and what of its clients had come by a time; nothing if that is before.
+func (c *caller) cameBy(s subject, t time.Time) quota.Counters {
+	if t.Before(c.began) {
+		return quota.Counters{}
+	}
+	total := c.base[s].Counters
+	for _, client := range c.clients {
+		if client.peer == s || s.Account != "" && client.account == s {
+			total = plus(total, client.cameBy(t))
+		}
+	}
+	return total
+}
+
 // sum adds up what the tallies of a subject's clients say.
 func (c *caller) sum(s subject, say func(*tally) quota.Counters) (total quota.Counters) {
 	for _, client := range c.clients {
@@ -109,7 +123,8 @@ const (
 
 // judgeStart checks what a node says of a subject's usage when it has started, before anything passes. It returns how much was
 // lost.
-func (c *caller) judgeStart(s subject, u wgnode.Usage, stored storedUsage, by kept) (lost uint64, err error) {
+// Written is by when all that had come in the life before must be stored.
+func (c *caller) judgeStart(s subject, u wgnode.Usage, stored storedUsage, by kept, written time.Time) (lost uint64, err error) {
 	if high := c.went(s); !within(stored.Counters, u.Counters, high) {
 		return 0, fmt.Errorf("%s has used %v after the start: %v is stored, and not more than %v was sent", s, u.Counters, stored.Counters, high)
 	}
@@ -122,6 +137,8 @@ func (c *caller) judgeStart(s subject, u wgnode.Usage, stored storedUsage, by ke
 	switch {
 	case !known || c.touched[s]:
 		return 0, nil
+	case !within(c.cameBy(s, written), stored.Counters, c.went(s)):
+		return 0, fmt.Errorf("%s has used %v by what is stored, and %v had come by %v", s, stored.Counters, c.cameBy(s, written), written)
 	case by == keptByStore && u.Counters != stored.Counters:
 		return 0, fmt.Errorf("%s has used %v after the start, and %v is stored", s, u.Counters, stored.Counters)
 	case by == keptByKernel && (u.Counters.Upload != came.Upload || u.Counters.Download < came.Download):
