@@ -93,6 +93,8 @@ func explain(op, path string, err error) error {
 		e.Err, e.Hint = fmt.Errorf("%w: %w", ErrDamaged, err), damagedHint
 	case errors.Is(err, syscall.ENOSPC):
 		e.Hint = "make room on its disk; nothing that was acknowledged is lost"
+	case errors.Is(err, syscall.EIO):
+		e.Hint = "its disk fails: look into the system's log, and save a backup to another disk; nothing that was acknowledged is lost"
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
 		e.Hint = "give this process leave to write to it and to its directory, on a disk that is not read-only"
 	}
