@@ -44,7 +44,17 @@ func (dp *Dataplane) counters(name string) (quota.Counters, error) {
 func (dp *Dataplane) see(name string, c quota.Counters) {
 	dp.mu.Lock()
 	defer dp.mu.Unlock()
+	if before := dp.seen[name]; c.Download < before.Download || c.Upload < before.Upload {
+		dp.setBack[name] = true
+	}
 	dp.seen[name] = c
+}
+
+// wasSetBack reports whether somebody has set counters back, so that quotas have seen more than they say.
+func (dp *Dataplane) wasSetBack(name string) bool {
+	dp.mu.RLock()
+	defer dp.mu.RUnlock()
+	return dp.setBack[name]
 }
 
 // lastSeen are the counters of a meter that were last read, or the ones given, which are older.

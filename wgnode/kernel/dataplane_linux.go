@@ -66,6 +66,7 @@ type Dataplane struct {
 	records *records
 	node    shaping.Limit
 	seen    map[string]quota.Counters // what was last read, by meter
+	setBack map[string]bool           // meters of which less was read than before, until their quotas are made anew
 	last    *wgnode.Stats             // of all, once the dataplane has run and is closed
 }
 
@@ -87,7 +88,7 @@ func New(cfg Config) (*Dataplane, error) {
 	}
 	return &Dataplane{
 		cfg: cfg, turn: make(chan struct{}, 1), poll: poll, records: newRecords(), set: desired.New(), allowed: cfg.ControlAllow,
-		seen: make(map[string]quota.Counters), vacated: make(map[netip.Addr]bool), hearing: newHearing(),
+		seen: make(map[string]quota.Counters), setBack: make(map[string]bool), vacated: make(map[netip.Addr]bool), hearing: newHearing(),
 	}, nil
 }
 

@@ -4,6 +4,7 @@ package kernel_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -37,9 +38,11 @@ type nodeOrder struct {
 	Config kernel.Config
 	Port   uint16
 	Store  string
+	// Period is how often the node syncs and writes usage to its store. 0: when it closes, and not before.
+	Period time.Duration
 }
 
-// start starts the node. It writes usage to its store when it closes, and not before.
+// start starts the node.
 func (o nodeOrder) start(ctx context.Context) (*wgnode.Node, *kernel.Dataplane, error) {
 	dp, err := kernel.New(o.Config)
 	if err != nil {
@@ -50,7 +53,8 @@ func (o nodeOrder) start(ctx context.Context) (*wgnode.Node, *kernel.Dataplane, 
 		return nil, nil, err
 	}
 	node, err := wgnode.New(wgnode.Config{
-		Endpoint: "127.0.0.1", ListenPort: o.Port, Dataplane: dp, Store: store, SyncPeriod: time.Hour, CheckpointPeriod: time.Hour,
+		Endpoint: "127.0.0.1", ListenPort: o.Port, Dataplane: dp, Store: store,
+		SyncPeriod: cmp.Or(o.Period, time.Hour), CheckpointPeriod: cmp.Or(o.Period, time.Hour),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -149,6 +149,9 @@ func (s *step) meter(who subject, old meter, b quota.Budget, addrs []netip.Addr)
 	if err != nil {
 		return meter{}, err
 	}
+	if s.dp.wasSetBack(old.name) {
+		old.limit, old.watch = quotaObject{}, quotaObject{}
+	}
 	next := old.with(b, now)
 	if next.limit.name != "" && next.limit.name != old.limit.name && !old.blocked() && len(addrs) > 0 {
 		if err := s.pause(addrs); err != nil {
@@ -348,8 +351,10 @@ func (s *step) record() {
 	}
 	for id, a := range s.accounts {
 		r.setAccount(id, a)
+		delete(s.dp.setBack, accountName(id))
 	}
 	for key, p := range s.peers {
 		r.setPeer(key, p)
+		delete(s.dp.setBack, peerName(key))
 	}
 }
