@@ -27,6 +27,7 @@ const orderVariable = "WAYLUME_CRASHTEST_ORDER"
 const (
 	inUserspace = "userspace"
 	inKernel    = "kernel"
+	inModule    = "kernel with the module"
 )
 
 // child is the process that serves a node: requests come by its input, a line each, and lines go by its output. It ends when
@@ -113,7 +114,7 @@ func pool() []netip.Prefix {
 }
 
 func newDataplane(o order) (wgnode.Dataplane, error) {
-	if o.Dataplane == inKernel {
+	if o.Dataplane != inUserspace {
 		return newKernel(o)
 	}
 	return userspace.New(userspace.Config{

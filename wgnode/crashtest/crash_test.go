@@ -19,6 +19,7 @@ var (
 const (
 	killsInUserspace = 200
 	killsInKernel    = 40
+	killsInModule    = 6
 )
 
 // TestUserspace kills nodes of package userspace, which need no privilege.

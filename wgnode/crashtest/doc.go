@@ -28,6 +28,7 @@
 //
 //	go test ./wgnode/crashtest                                  # what CI runs
 //	go test ./wgnode/crashtest -args -kills 1000 -seed 42       # or: make crash N=1000 SEED=42
+//	go test -v -run TestVM ./wgnode/crashtest -args -kills 50   # with the kernel's WireGuard module, in a virtual machine
 //
 // A seed decides what is asked, in which order by each caller, and where or after how long each process is killed. What the
 // processes have done by then is up to the scheduler: a seed that found something may need more than one run to find it again.

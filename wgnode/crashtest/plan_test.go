@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/waylume/waylume/internal/testutil/vm"
 )
 
 // plan is how a life is to go.
@@ -37,6 +39,9 @@ func (p plan) String() string {
 // drawPlan makes a plan for a process that takes birth to start.
 func drawPlan(r *rand.Rand, birth time.Duration) (p plan) {
 	p.life = microseconds(r, 150_000)
+	if vm.Inside() { // which is so much slower
+		p.life *= 15
+	}
 	switch n := r.IntN(100); {
 	case n < 4:
 		p.life += 1200 * time.Millisecond // beyond a period of the node's
