@@ -21,7 +21,8 @@
 // growth of its highest reading yet. So a reading that is missing makes the answer coarser, one that is repeated changes
 // nothing, and no byte is ever counted twice. A counter that falls back, because a backup of the node's state was restored,
 // counts again only once it has passed where it was. A subject carries the node's sequence number, which is never used
-// again: a peer that was removed and added again is another subject.
+// again: a peer that was removed and added again is another subject. So is one that was given another key and keeps its
+// number; its counters then begin anew, at zero, with a reading at that time ([Summary.Named] joins the two).
 //
 // # What is known
 //

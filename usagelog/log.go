@@ -14,7 +14,7 @@ import (
 
 // Bounds of [Options].Retention.
 const (
-	DefaultRetention = 62 * day
+	DefaultRetention = 90 * day
 	MinRetention     = day
 	MaxRetention     = 10 * 366 * day
 )
@@ -181,6 +181,14 @@ func mend(dir string, s segment, damage []Damage) (size int64, err error) {
 
 // Damage is what Open found damaged where it looked, which is the end of the log.
 func (l *Log) Damage() []Damage { return slices.Clone(l.found) }
+
+// Sequence is the highest sequence number of any subject that the log has seen. A node whose state was restored from an older
+// backup begins above it, lest it give a number again.
+func (l *Log) Sequence() uint64 {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	return l.w.highest
+}
 
 // snapshot returns the segments as they are now.
 func (l *Log) snapshot() ([]segment, error) {

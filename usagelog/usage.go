@@ -53,6 +53,24 @@ type Summary struct {
 	Damage []Damage
 }
 
+// Named returns the usages of the subjects that have a name, and of those that share a sequence number with one of them: of a
+// peer that was given another key, what it used under the other.
+func (s Summary) Named(kind Kind, name string) []Usage {
+	named := make(map[uint64]bool)
+	for _, u := range s.Usages {
+		if u.Subject.Kind == kind && u.Subject.Name == name {
+			named[u.Subject.Sequence] = true
+		}
+	}
+	var usages []Usage
+	for _, u := range s.Usages {
+		if u.Subject.Kind == kind && named[u.Subject.Sequence] {
+			usages = append(usages, u)
+		}
+	}
+	return usages
+}
+
 // Series is what one subject used, step by step.
 type Series struct {
 	Subject Subject
