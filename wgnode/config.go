@@ -25,6 +25,8 @@ const (
 	DefaultSyncPeriod = time.Minute
 	// DefaultCheckpointPeriod is how often usage is written to the store.
 	DefaultCheckpointPeriod = time.Second
+	// DefaultUsageLogPeriod divides an hour in every time zone.
+	DefaultUsageLogPeriod = 15 * time.Minute
 )
 
 // Bounds of [Config] fields.
@@ -34,6 +36,10 @@ const (
 	MaxMTU = 9000
 	// MaxEventBuffer bounds the memory that events take.
 	MaxEventBuffer = 1 << 20
+
+	// MinUsageLogPeriod and MaxUsageLogPeriod are the shortest and the longest time between readings in a usage log.
+	MinUsageLogPeriod = time.Minute
+	MaxUsageLogPeriod = 24 * time.Hour
 
 	minPeriod    = time.Second
 	maxKeepalive = 65535 * time.Second
@@ -99,6 +105,15 @@ type Config struct {
 	// what moved since is forgotten when the process is killed, or, where the kernel counts, when the host goes down. 0:
 	// DefaultCheckpointPeriod.
 	CheckpointPeriod time.Duration
+
+	// UsageLog keeps what each peer and account used over time, for [Node.UsageBetween] and [Node.UsageSeries]: what
+	// [usagelog.Open] returns. Nil: none. The node closes it.
+	UsageLog UsageLog
+
+	// UsageLogPeriod is how often all counters are written to UsageLog, beside each start, close and removal: at its multiples
+	// by the clock in UTC, which is why it must divide an hour or a day; MinUsageLogPeriod to MaxUsageLogPeriod. 0:
+	// DefaultUsageLogPeriod.
+	UsageLogPeriod time.Duration
 }
 
 // DefaultDNS is what clients are told to use unless [Config] says otherwise: Quad9 over IPv4 and IPv6, which is run by a
@@ -138,6 +153,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.CheckpointPeriod == 0 {
 		c.CheckpointPeriod = DefaultCheckpointPeriod
+	}
+	if c.UsageLogPeriod == 0 {
+		c.UsageLogPeriod = DefaultUsageLogPeriod
 	}
 	return c
 }

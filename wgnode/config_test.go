@@ -23,6 +23,7 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, DefaultEventBuffer, n.cfg.EventBuffer)
 	require.Equal(t, time.Minute, n.cfg.SyncPeriod)
 	require.Equal(t, time.Second, n.cfg.CheckpointPeriod)
+	require.Equal(t, 15*time.Minute, n.cfg.UsageLogPeriod)
 	require.NotNil(t, n.cfg.Logger)
 	require.NotNil(t, n.cfg.Store)
 	require.NoError(t, n.Start(t.Context()))
@@ -47,6 +48,7 @@ func TestNewNamesEveryProblem(t *testing.T) {
 		EventBuffer:      -1,
 		SyncPeriod:       time.Millisecond,
 		CheckpointPeriod: -time.Second,
+		UsageLogPeriod:   25 * time.Minute,
 	})
 	require.ErrorIs(t, err, ErrInvalid)
 	var invalid *ValidationError
@@ -56,7 +58,7 @@ func TestNewNamesEveryProblem(t *testing.T) {
 		fields = append(fields, p.Field)
 	}
 	require.Equal(t, []string{"Endpoint", "Pool.Prefixes[0]", "Pool.Prefixes[1]", "MTU", "DNS[1]", "DNS[2]", "DNS[3]", "Keepalive",
-		"SpeedLimit", "Policy", "Dataplane", "EventBuffer", "SyncPeriod", "CheckpointPeriod"}, fields)
+		"SpeedLimit", "Policy", "Dataplane", "EventBuffer", "SyncPeriod", "CheckpointPeriod", "UsageLogPeriod"}, fields)
 	require.NotContains(t, err.Error(), "\n")
 
 	for _, c := range []Config{

@@ -21,6 +21,8 @@ type core struct {
 	// ledger knows what of the cap is used; counters are what it was last told.
 	ledger   *quota.Ledger
 	counters quota.Counters
+	// formerKeys is what a peer had used when it was given its present key.
+	formerKeys quota.Counters
 	// applied is the budget that the dataplane has, which differs from the ledger's until the next change.
 	applied quota.Budget
 	// unsaved: usage moved on since it was last stored.
@@ -55,7 +57,7 @@ func (c core) clone() core {
 // restore takes over what was stored of usage.
 func (c *core) restore(u usageRecord) {
 	c.ledger, c.counters = u.Ledger, u.Counters
-	c.lapsed, c.seen = u.Lapsed, u.Seen
+	c.lapsed, c.seen, c.formerKeys = u.Lapsed, u.Seen, u.FormerKeys
 }
 
 // setCap changes the cap of a copy that is not in force yet. Setting what is so is no change, lest a ledger see one.

@@ -40,6 +40,13 @@
 // Each of these calls can be made for a peer or for all peers of an account, which is one change: in the store, in the
 // dataplane, whole or not at all. A restart changes nothing of it.
 //
+// # Usage over time
+//
+// With a [Config].UsageLog, which [usagelog.Open] returns, the counters of all peers and accounts are logged every quarter of an
+// hour, and each one's last before it is removed. [Node.UsageBetween] and [Node.UsageSeries] answer from it what was used in an
+// hour or a day, also by who is gone. A log that fails holds nothing up: it is told as [UsageLogFailed], and what was used
+// meanwhile counts when it works again.
+//
 // # Privileges
 //
 // None of its own: what is needed is up to the dataplane. Package userspace under this one needs nothing; a kernel

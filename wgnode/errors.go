@@ -25,6 +25,8 @@ var (
 	ErrClosed = errors.New("node is closed")
 	// ErrNotSupported: this system or this dataplane cannot do what was asked; the error names what is required.
 	ErrNotSupported = errors.New("not supported")
+	// ErrNoUsageLog: the node keeps no log of what was used over time.
+	ErrNoUsageLog = errors.New("node has no usage log: set Config.UsageLog, for example to what usagelog.Open returns")
 	// ErrCorrupt: a stored record cannot be what this program wrote; the error is a [*CorruptError].
 	ErrCorrupt = errors.New("corrupt record")
 )

@@ -70,6 +70,9 @@ const (
 	ProblemBegan
 	// ProblemOver: a problem is no more. It sets Problem, as it was.
 	ProblemOver
+	// UsageLogFailed: the usage log could not be written to, or does not answer; the node goes on trying, and what was used
+	// meanwhile counts when it works again. It sets Err. It is reported once until the log works again.
+	UsageLogFailed
 )
 
 var eventNames = [...]string{
@@ -82,6 +85,7 @@ var eventNames = [...]string{
 	UsageThreshold: "usage-threshold", CapReached: "cap-reached", PeriodStarted: "period-started",
 	Repaired: "repaired", SyncFailed: "sync-failed", CheckpointFailed: "checkpoint-failed",
 	ProblemBegan: "problem-began", ProblemOver: "problem-over",
+	UsageLogFailed: "usage-log-failed",
 }
 
 // String is the kind in words joined by hyphens: "peer-added".

@@ -149,7 +149,7 @@ func TestAllStopsWhenTheLoopDoes(t *testing.T) {
 
 func TestEventTexts(t *testing.T) {
 	var seen []string
-	for k := Missed; k <= CheckpointFailed; k++ {
+	for k := Missed; k <= UsageLogFailed; k++ {
 		require.NotContains(t, k.String(), "event-")
 		require.NotContains(t, seen, k.String())
 		seen = append(seen, k.String())
@@ -158,7 +158,7 @@ func TestEventTexts(t *testing.T) {
 	require.Equal(t, "event--1", EventKind(-1).String())
 	require.Equal(t, "event-1000", EventKind(1000).String())
 	require.Equal(t, "reason-0", RemovalReason(0).String())
-	require.True(t, slices.IsSorted([]EventKind{Missed, NodeStarted, CheckpointFailed}))
+	require.True(t, slices.IsSorted([]EventKind{Missed, NodeStarted, UsageLogFailed}))
 
 	e := Event{Sequence: 7, Kind: PeerRemoved, Account: "a b", Reason: RemovalExpired, Percent: 80, Detail: "x\ny", Err: errInjected, Count: 3}
 	require.Equal(t, `7 0001-01-01T00:00:00Z peer-removed account="a b" reason=expired percent=80 detail="x\ny" `+

@@ -132,7 +132,7 @@ type runningJSON struct {
 }
 
 func encodeRunning(running time.Duration) (Record, error) {
-	return encode(RecordNode, runningRecord, runningJSON{version{recordVersion}, running})
+	return encode(RecordNode, runningRecord, runningJSON{since(2, true), running})
 }
 
 func decodeRunning(r Record) (time.Duration, error) {

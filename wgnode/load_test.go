@@ -114,7 +114,7 @@ func TestCorruptRecords(t *testing.T) {
 	}{
 		"unknown kind":          {add(Record{"fleet", "k", []byte("{}")}), "no such kind"},
 		"unknown node record":   {add(Record{RecordNode, "k", []byte("{}")}), "no such record"},
-		"newer account":         {edit(RecordAccount, "v", 3), "newer program"},
+		"newer account":         {edit(RecordAccount, "v", recordVersion+1), "newer program"},
 		"older peer":            {edit(RecordPeer, "v", 0), "version 0"},
 		"unknown field":         {edit(RecordPeer, "colour", "red"), "colour"},
 		"no sequence":           {edit(RecordPeer, "sequence", nil), "no sequence"},

@@ -17,13 +17,16 @@ const (
 	maxDue = 256
 )
 
-// schedule is when the node's periodic tasks are due, by the monotonic clock.
-type schedule struct{ sync, checkpoint time.Time }
+// schedule is when the node's periodic tasks are due: sync and checkpoint by the monotonic clock, usage, which is zero without a
+// log, by the wall clock.
+type schedule struct{ sync, checkpoint, usage time.Time }
 
 // run is the node's own goroutine: it answers the dataplane, meets deadlines, keeps periods, and in the end closes.
 func (n *Node) run(ctx context.Context) {
 	now := time.Now()
-	due := schedule{sync: now.Add(n.cfg.SyncPeriod), checkpoint: now.Add(n.cfg.CheckpointPeriod)}
+	due := schedule{
+		sync: now.Add(n.cfg.SyncPeriod), checkpoint: now.Add(n.cfg.CheckpointPeriod), usage: n.nextReading(now),
+	}
 	n.inbox.lookAtAll() // a dataplane that was adopted has counted while nobody looked
 
 	timer := time.NewTimer(n.nextWake(due))
@@ -46,7 +49,7 @@ func (n *Node) nextWake(due schedule) time.Duration {
 	n.mu.RLock()
 	next := n.inv.deadlines.earliest()
 	n.mu.RUnlock()
-	next = earlier(next, earlier(due.sync, due.checkpoint))
+	next = earlier(earlier(next, due.usage), earlier(due.sync, due.checkpoint))
 	return max(time.Until(next), time.Millisecond)
 }
 
@@ -82,10 +85,20 @@ func (n *Node) work(ctx context.Context, due *schedule) {
 	}
 	n.meetDeadlines(ctx, now)
 	n.health.look(time.Now())
-	if !due.checkpoint.After(now) {
-		began := time.Now()
-		n.report(CheckpointFailed, n.checkpoint(ctx))
-		due.checkpoint = now.Add(max(n.cfg.CheckpointPeriod, checkpointRest*time.Since(began)))
+	logs := n.usageDue(due, now)
+	if !logs && due.checkpoint.After(now) {
+		return
+	}
+	began := time.Now()
+	err = n.checkpoint(ctx)
+	n.report(CheckpointFailed, err)
+	due.checkpoint = now.Add(max(n.cfg.CheckpointPeriod, checkpointRest*time.Since(began)))
+	switch {
+	case logs && err == nil:
+		n.logAll(n.readAt(began))
+		due.usage = n.nextReading(now)
+	case logs: // what was not read, or not stored, is not logged: the next checkpoint tries again
+		due.usage = due.checkpoint
 	}
 }
 
@@ -160,8 +173,10 @@ func (n *Node) repaired(r Repair) Event {
 
 // report publishes the first of a row of failures.
 func (n *Node) report(kind EventKind, err error) {
+	n.failingMu.Lock()
 	before := n.failing[kind]
 	n.failing[kind] = err
+	n.failingMu.Unlock()
 	switch {
 	case err != nil:
 		n.log.Error(kind.String(), "error", err)

@@ -29,7 +29,7 @@ func TestNodeAgainstModel(t *testing.T) {
 		// What fails in the bubble's goroutine has to fail in rapid's.
 		var failure any
 		synctest.Test(t, func(t *testing.T) {
-			d := &driver{rt: rt, model: &model{now: time.Now()}, keys: keys, rig: startRig(t, unhurried)}
+			d := &driver{rt: rt, model: &model{now: time.Now()}, keys: keys, rig: startRig(t, unhurried), again: unhurried}
 			defer func() {
 				failure = recover()
 				d.rig.dataplane.setHook(nil)
@@ -55,10 +55,16 @@ type driver struct {
 	rig   *rig
 	model *model
 	keys  []wgtypes.Key
+	// again is what is said of a node that takes the place of another.
+	again func(*Config)
 }
 
 func (d *driver) run() {
-	d.rt.Repeat(map[string]func(*rapid.T){
+	d.rt.Repeat(d.actions())
+}
+
+func (d *driver) actions() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
 		"add peer":       d.addPeer,
 		"remove peer":    d.removePeer,
 		"put account":    d.putAccount,
@@ -84,7 +90,7 @@ func (d *driver) run() {
 		"set grace period":  d.setGracePeriod,
 		"set idle timeout":  d.setIdleTimeout,
 		"shake hands":       d.shake,
-	})
+	}
 }
 
 // attempt makes a call, at times with a fault in its way, and reports whether it was made. A call that the fault hit must
@@ -316,7 +322,7 @@ func (d *driver) restart(rt *rapid.T) {
 	if rapid.Bool().Draw(rt, "down") {
 		time.Sleep(time.Duration(rapid.IntRange(1, 60).Draw(rt, "hours")) * time.Hour)
 	}
-	d.rig = newRig(d.t, d.rig.store, unhurried)
+	d.rig = newRig(d.t, d.rig.store, d.again)
 	require.NoError(rt, d.rig.Start(context.Background()))
 	d.model.reach(time.Now(), false)
 }

@@ -34,6 +34,10 @@ type Node struct {
 	// owed are mutations whose opposite may have become durable although it was to be undone.
 	owed    map[recordID]Mutation
 	resting resting
+	// usageLog writes Config.UsageLog; nil: there is none.
+	usageLog *usageWriter
+
+	failingMu sync.Mutex
 	// failing are the periodic tasks whose last run failed, so that each is reported once.
 	failing map[EventKind]error
 	// lookAt is when the next checkpoint looks around; see pollAll.
@@ -57,14 +61,15 @@ type session struct {
 }
 
 // New returns a node that does nothing yet. It checks the whole configuration, and copies it; what is wrong with it is one
-// [*ValidationError] that names every problem. The node then owns the dataplane and the store: Close closes them.
+// [*ValidationError] that names every problem. The node then owns the dataplane, the store and the usage log:
+// Close closes them.
 func New(cfg Config) (*Node, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("wgnode: %w", err)
 	}
 	events := newHub(cfg.EventBuffer)
-	return &Node{
+	n := &Node{
 		cfg:     cfg,
 		log:     cfg.Logger,
 		life:    newLifecycle(),
@@ -75,7 +80,13 @@ func New(cfg Config) (*Node, error) {
 		owed:    make(map[recordID]Mutation),
 		failing: make(map[EventKind]error),
 		inv:     newInventory(cfg.SpeedLimit, cfg.Policy),
-	}, nil
+	}
+	if cfg.UsageLog != nil {
+		n.usageLog = &usageWriter{
+			log: cfg.UsageLog, logger: n.log, report: func(err error) { n.report(UsageLogFailed, err) },
+		}
+	}
+	return n, nil
 }
 
 // Start loads the store, leases the addresses it names, and brings the dataplane up with every peer, limit, cap and rule
@@ -102,9 +113,9 @@ func (n *Node) Start(ctx context.Context) error {
 	return nil
 }
 
-// Close closes the dataplane, writes usage to the store, to the last byte that passed, closes the store, and joins every
-// goroutine. Changes under way are finished first. It may be called at any time, more than once, and before Start, which it
-// then makes fail. It returns what could not be closed or written.
+// Close stops traffic, writes usage to the store and to the usage log, to the last byte that passed, closes all of them, and joins every goroutine, but for
+// one that waits for a usage log which does not answer. Changes under way are finished first. It may be called at any time,
+// more than once, and before Start, which it then makes fail. It returns what could not be closed or written.
 func (n *Node) Close() error {
 	was, first := n.life.beginClose(nil)
 	if first && was != running {
@@ -140,6 +151,16 @@ func (n *Node) tearDown(usage bool) error {
 	}
 	if usage {
 		write("write what was used last", n.lastCheckpoint)
+		if n.usageLog != nil {
+			n.logAll(time.Now())
+		}
+	}
+	if n.usageLog != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		if err := n.usageLog.close(ctx); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	if err := n.cfg.Store.Close(); err != nil {
 		errs = append(errs, fmt.Errorf("close store: %w", err))

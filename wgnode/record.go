@@ -22,8 +22,9 @@ import (
 // cannot.
 //
 //	2: suspended, grace_period, idle_timeout, former_key; lapsed and seen of usage
+//	3: former_keys of usage
 const (
-	recordVersion = 2
+	recordVersion = 3
 	firstVersion  = 1
 )
 
@@ -98,14 +99,19 @@ type usageRecord struct {
 	Lapsed bool `json:"lapsed,omitzero"`
 	// Seen is of a peer with an idle timeout: how long the node had run when the peer last gave a sign.
 	Seen time.Duration `json:"seen,omitzero"`
+	// FormerKeys is what a peer had used when it was given its present key.
+	FormerKeys quota.Counters `json:"former_keys,omitzero"`
 }
 
 func usageRecordOf(c *core) usageRecord {
-	u := usageRecord{Counters: c.counters, Ledger: c.ledger, Lapsed: c.lapsed}
+	u := usageRecord{Counters: c.counters, Ledger: c.ledger, Lapsed: c.lapsed, FormerKeys: c.formerKeys}
 	if c.idleTimeout > 0 {
 		u.Seen = c.seen
 	}
 	u.version = since(2, u.Lapsed || u.Seen != 0)
+	if u.FormerKeys != (quota.Counters{}) {
+		u.version = since(3, true)
+	}
 	return u
 }
 

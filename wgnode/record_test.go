@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/quota"
 )
 
 // versions are the versions of the records that a node stored, by kind.
@@ -48,6 +50,14 @@ func TestRecordsAreAsOldAsTheyCanBe(t *testing.T) {
 		versions := r.versions(t)
 		require.Equal(t, 2, versions[RecordPeerUsage])
 		require.Equal(t, 2, versions[RecordNode], "how long the node has run")
+
+		rekeyed, err := r.RekeyPeer(t.Context(), key, PeerKeys{})
+		require.NoError(t, err)
+		require.Equal(t, 2, r.versions(t)[RecordPeerUsage])
+		require.True(t, r.dataplane.move(rekeyed.PublicKey, quota.Upload, 1))
+		_, err = r.RekeyPeer(t.Context(), rekeyed.PublicKey, PeerKeys{})
+		require.NoError(t, err)
+		require.Equal(t, 3, r.versions(t)[RecordPeerUsage], "what was used under a former key")
 	})
 }
 

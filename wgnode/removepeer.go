@@ -61,6 +61,7 @@ func (n *Node) uninstall(ctx context.Context, reason RemovalReason, peers []*pee
 		return err
 	}
 	deletion, insertion = append(deletion, begun...), append(insertion, undone...)
+	n.logLast(ctx, lastReadings(leaving))
 	if err := n.perform(ctx, n.applied(removal, restoration), n.stored(deletion, insertion)); err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func TestDamagedQuarantine(t *testing.T) {
 	for _, record := range []Record{
 		{RecordQuarantine, "10.0.0.5", []byte(`{"v":1}`)},
 		{RecordQuarantine, "10.0.0.05", []byte(`{"v":1,"until":"2026-01-01T00:00:00Z"}`)},
-		{RecordQuarantine, "10.0.0.5", []byte(`{"v":3,"until":"2026-01-01T00:00:00Z"}`)},
+		{RecordQuarantine, "10.0.0.5", []byte(`{"v":99,"until":"2026-01-01T00:00:00Z"}`)},
 	} {
 		store := newFaultyStore()
 		require.NoError(t, store.Commit(t.Context(), []Mutation{put(record)}))

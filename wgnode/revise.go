@@ -78,6 +78,7 @@ func (n *Node) revise(ctx context.Context, r revision, entities ...entity) error
 	if err != nil {
 		return err
 	}
+	n.logLast(ctx, succeeded(drafts))
 	if err := n.enact(ctx, drafts); err != nil {
 		return err
 	}

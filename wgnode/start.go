@@ -32,6 +32,7 @@ func (n *Node) bringUp(ctx context.Context) ([]Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load store: %w", err)
 	}
+	n.openLog(&inv)
 	batch, inverse, err := removalOf(expired...)
 	if err != nil {
 		return nil, err
@@ -65,6 +66,7 @@ func (n *Node) bringUp(ctx context.Context) ([]Event, error) {
 		}
 		batch, inverse = append(batch, put(record)), append(inverse, erase(record))
 	}
+	n.logLast(ctx, lastReadings(expired))
 	err = n.perform(ctx,
 		n.stored(batch, inverse),
 		step{name: "start dataplane", do: func(ctx context.Context) (err error) {
@@ -79,8 +81,11 @@ func (n *Node) bringUp(ctx context.Context) ([]Event, error) {
 	}
 	n.health.begin(up.since, kept.stored)
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.inv, n.up, n.synced, n.resting = inv, up, up.since, kept.resting
+	n.mu.Unlock()
+	if n.usageLog != nil {
+		n.usageLog.wait(ctx, n.logAll(up.since))
+	}
 	return append([]Event{{Kind: NodeStarted}}, events...), nil
 }
 

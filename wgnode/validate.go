@@ -192,6 +192,10 @@ func (c Config) validate() error {
 	}
 	p.period("SyncPeriod", c.SyncPeriod, DefaultSyncPeriod)
 	p.period("CheckpointPeriod", c.CheckpointPeriod, DefaultCheckpointPeriod)
+	if d := c.UsageLogPeriod; d < MinUsageLogPeriod || d > MaxUsageLogPeriod || !dividesDays(d) {
+		p.add("UsageLogPeriod", "is %v: it must be %v to %v and divide an hour or a day, or 0 for %v",
+			d, MinUsageLogPeriod, MaxUsageLogPeriod, DefaultUsageLogPeriod)
+	}
 	return p.err("configuration")
 }
 

@@ -1,0 +1,316 @@
+package wgnode
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/quota"
+	"github.com/waylume/waylume/usagelog"
+)
+
+// logTo has a node keep a usage log in a directory.
+func logTo(t testing.TB, dir string) func(*Config) {
+	t.Helper()
+	return func(c *Config) {
+		log, err := usagelog.Open(dir, usagelog.Options{NoSync: true})
+		require.NoError(t, err)
+		c.UsageLog = log
+	}
+}
+
+// inDirectory is the sums that a log has in all, by subject.
+func inDirectory(t require.TestingT, dir string) map[usagelog.Subject]uint64 {
+	r, err := usagelog.OpenReader(dir)
+	require.NoError(t, err)
+	s, err := r.Usage(context.Background(), time.Time{}, time.Now().AddDate(100, 0, 0), nil)
+	require.NoError(t, err)
+	require.Empty(t, s.Damage)
+	sums := make(map[usagelog.Subject]uint64)
+	for _, u := range s.Usages {
+		sums[u.Subject] = u.Counters.Download + u.Counters.Upload
+	}
+	return sums
+}
+
+// bytes are the usages of a summary, by subject and number.
+func (s UsageSummary) bytes() map[string]uint64 {
+	sums := make(map[string]uint64)
+	for _, u := range s.Usages {
+		sums[fmt.Sprint(u.Subject, " ", u.Sequence)] = u.Counters.Download + u.Counters.Upload
+	}
+	return sums
+}
+
+func (r *rig) between(t testing.TB, from, to time.Time, only ...Subject) UsageSummary {
+	t.Helper()
+	s, err := r.UsageBetween(t.Context(), from, to, only...)
+	require.NoError(t, err)
+	require.Empty(t, s.Damage)
+	return s
+}
+
+// TestUsageByHourAndDay asks a node what was used in hours that begin and end with a reading, of peers and accounts, some of
+// which are gone, over a restart.
+func TestUsageByHourAndDay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "usage")
+		time.Sleep(7 * time.Minute) // it is 00:07
+		r := startRig(t, logTo(t, dir))
+		begin := time.Now().UTC().Truncate(time.Hour)
+		at := func(hours float64) time.Time { return begin.Add(time.Duration(hours * float64(time.Hour))) }
+		r.account(t, AccountSpec{ID: "acme"})
+		stays := r.add(t, PeerSpec{Account: "acme"}).PublicKey
+		leaves := r.add(t, PeerSpec{Account: "acme"}).PublicKey
+		alone := r.add(t, PeerSpec{ExpiresAt: at(3.2)}).PublicKey
+		for _, key := range []wgtypes.Key{stays, leaves, alone} {
+			require.True(t, r.dataplane.move(key, quota.Download, 100))
+		}
+		time.Sleep(time.Until(at(1.3))) // 01:18
+		require.True(t, r.dataplane.move(stays, quota.Upload, 7))
+		require.True(t, r.dataplane.move(leaves, quota.Upload, 20))
+		require.NoError(t, r.RemovePeer(t.Context(), leaves))
+		time.Sleep(time.Until(at(2.1)))
+		synctest.Wait()
+
+		stay, leave, acme := fmt.Sprint(OfPeer(stays), " 2"), fmt.Sprint(OfPeer(leaves), " 3"), `account "acme" 1`
+		lone := fmt.Sprint(OfPeer(alone), " 4")
+		hour := r.between(t, at(1), at(2))
+		require.Equal(t, usagelog.Span{From: at(1), To: at(2)}, hour.Span)
+		require.Equal(t, map[string]uint64{stay: 7, leave: 20, acme: 27}, hour.bytes())
+		require.Equal(t, map[string]uint64{stay: 100, leave: 100, acme: 200, lone: 100}, r.between(t, at(0), at(1)).bytes())
+		require.Equal(t, map[string]uint64{leave: 120}, r.between(t, at(0), at(9), OfPeer(leaves)).bytes())
+		require.Equal(t, map[string]uint64{acme: 227, lone: 100},
+			r.between(t, at(0), at(9), OfAccount("acme"), OfPeer(alone), OfPeer(alone)).bytes())
+
+		// The close writes what was used since; what expires while no node runs is in the log, too.
+		require.True(t, r.dataplane.move(stays, quota.Download, 1000))
+		require.True(t, r.dataplane.move(alone, quota.Download, 3000))
+		require.NoError(t, r.Close())
+		time.Sleep(24 * time.Hour)
+		next := newRig(t, r.store, logTo(t, dir))
+		require.NoError(t, next.Start(t.Context()))
+		require.Equal(t, map[string]uint64{stay: 1000, acme: 1000, lone: 3000}, next.between(t, at(2), at(3)).bytes())
+		require.Empty(t, next.between(t, at(3), at(100)).Usages)
+		day := next.between(t, at(0), at(24))
+		require.Equal(t, map[string]uint64{stay: 1107, leave: 120, acme: 1227, lone: 3100}, day.bytes())
+
+		bounds, err := usagelog.Steps(at(0), at(4), time.Hour)
+		require.NoError(t, err)
+		series, err := next.UsageSeries(t.Context(), OfAccount("acme"), bounds)
+		require.NoError(t, err)
+		require.Equal(t, []quota.Counters{{Download: 200}, {Upload: 27}, {Download: 1000}, {}}, []quota.Counters{
+			series.Steps[0].Counters, series.Steps[1].Counters, series.Steps[2].Counters, series.Steps[3].Counters,
+		})
+		require.Equal(t, usagelog.Span{From: at(1), To: at(2)}, series.Steps[1].Span)
+		series, err = next.UsageSeries(t.Context(), OfPeer(newKey(t)), bounds)
+		require.NoError(t, err)
+		require.Equal(t, UsageStep{Span: usagelog.Span{From: at(1), To: at(2)}}, series.Steps[1], "a peer that there never was")
+	})
+}
+
+// TestUsageOfRekeyedPeers has a young and an old peer get other keys, over days, and a key that another had.
+func TestUsageOfRekeyedPeers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "usage")
+		r := startRig(t, logTo(t, dir))
+		begin := time.Now()
+		time.Sleep(time.Second)
+		keys := []wgtypes.Key{newKey(t), newKey(t), newKey(t)}
+		r.add(t, PeerSpec{PublicKey: keys[0]})
+		for i, key := range keys[:2] {
+			require.True(t, r.dataplane.move(key, quota.Download, 100<<i))
+			_, err := r.RekeyPeer(t.Context(), key, PeerKeys{PublicKey: keys[i+1]})
+			require.NoError(t, err)
+			if i == 0 {
+				time.Sleep(25 * time.Hour)
+			}
+		}
+		require.True(t, r.dataplane.move(keys[2], quota.Download, 400))
+		r = r.again(t, logTo(t, dir))
+		require.True(t, r.dataplane.move(keys[2], quota.Download, 800))
+		time.Sleep(25 * time.Hour)
+		r.add(t, PeerSpec{PublicKey: keys[0]})
+		require.True(t, r.dataplane.move(keys[0], quota.Upload, 5))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+
+		want := map[string]uint64{
+			fmt.Sprint(OfPeer(keys[0]), " 1"): 100, fmt.Sprint(OfPeer(keys[1]), " 1"): 200, fmt.Sprint(OfPeer(keys[2]), " 1"): 1200,
+		}
+		require.Equal(t, want, r.between(t, begin, time.Now(), OfPeer(keys[2])).bytes(), "all keys that it has had")
+		want[fmt.Sprint(OfPeer(keys[0]), " 2")] = 5
+		require.Equal(t, want, r.between(t, begin, time.Now()).bytes())
+		require.Equal(t, uint64(1500), r.used(t, OfPeer(keys[2])).Counters.Download)
+		bounds := []time.Time{begin, begin.Add(25*time.Hour + time.Minute), time.Now()}
+		series, err := r.UsageSeries(t.Context(), OfPeer(keys[1]), bounds)
+		require.NoError(t, err)
+		require.Equal(t, []uint64{700, 800}, []uint64{series.Steps[0].Counters.Download, series.Steps[1].Counters.Download})
+	})
+}
+
+// TestUsageWithoutLog says what is missing.
+func TestUsageWithoutLog(t *testing.T) {
+	r := startRig(t)
+	_, err := r.UsageBetween(t.Context(), time.Now().Add(-time.Hour), time.Now())
+	require.ErrorIs(t, err, ErrNoUsageLog)
+	require.ErrorContains(t, err, "set Config.UsageLog")
+	_, err = r.UsageSeries(t.Context(), OfAccount("a"), []time.Time{time.Now(), time.Now().Add(1)})
+	require.ErrorIs(t, err, ErrNoUsageLog)
+
+	dir := filepath.Join(t.TempDir(), "usage")
+	r = newRig(t, newFaultyStore(), logTo(t, dir))
+	_, err = r.UsageBetween(t.Context(), time.Now().Add(-time.Hour), time.Now())
+	require.ErrorIs(t, err, ErrNotStarted)
+	require.NoError(t, r.Start(t.Context()))
+	now := time.Now()
+	_, err = r.UsageBetween(t.Context(), now, now)
+	require.ErrorIs(t, err, usagelog.ErrInvalid)
+	_, err = r.UsageSeries(t.Context(), OfAccount("a"), nil)
+	require.ErrorIs(t, err, usagelog.ErrInvalid)
+	_, err = usagelog.Open(dir, usagelog.Options{})
+	require.ErrorIs(t, err, usagelog.ErrLocked)
+	require.NoError(t, r.Close())
+	_, err = r.UsageBetween(t.Context(), time.Now().Add(-time.Hour), time.Now())
+	require.ErrorIs(t, err, ErrClosed)
+
+	r = newRig(t, newFaultyStore(), logTo(t, dir)) // the lock is free
+	require.NoError(t, r.Close())
+	r = newRig(t, newFaultyStore(), logTo(t, dir)) // also after a node that was never started
+	require.NoError(t, r.Close())
+}
+
+// hookedLog is a usage log whose writes may fail or hang.
+type hookedLog struct {
+	*usagelog.Log
+	mu   sync.Mutex
+	hook func() error
+}
+
+func (l *hookedLog) set(hook func() error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hook = hook
+}
+
+func (l *hookedLog) strike() error {
+	l.mu.Lock()
+	hook := l.hook
+	l.mu.Unlock()
+	if hook == nil {
+		return nil
+	}
+	return hook()
+}
+
+func (l *hookedLog) Append(ctx context.Context, at time.Time, readings []usagelog.Reading) error {
+	if err := l.strike(); err != nil {
+		return err
+	}
+	return l.Log.Append(ctx, at, readings)
+}
+
+func (l *hookedLog) AppendSome(ctx context.Context, at time.Time, readings []usagelog.Reading) error {
+	if err := l.strike(); err != nil {
+		return err
+	}
+	return l.Log.AppendSome(ctx, at, readings)
+}
+
+// hooked has a node keep a usage log whose writes may fail or hang.
+func hooked(t testing.TB, dir string) (*hookedLog, func(*Config)) {
+	t.Helper()
+	var c Config
+	logTo(t, dir)(&c)
+	log := &hookedLog{Log: c.UsageLog.(*usagelog.Log)}
+	return log, func(c *Config) { c.UsageLog = log }
+}
+
+// TestFailingUsageLog has the log fail for hours: the node goes on, says so once, and what was used meanwhile counts when the
+// log works again, also that of peers that were removed.
+func TestFailingUsageLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "usage")
+		log, logged := hooked(t, dir)
+		r := startRig(t, logged)
+		r.account(t, AccountSpec{ID: "acme"})
+		stays, leaves := r.add(t, PeerSpec{Account: "acme"}), r.add(t, PeerSpec{Account: "acme"})
+		r.drain()
+		log.set(func() error { return errInjected })
+		require.True(t, r.dataplane.move(leaves.PublicKey, quota.Download, 10))
+		require.NoError(t, r.RemovePeer(t.Context(), leaves.PublicKey))
+		require.True(t, r.dataplane.move(stays.PublicKey, quota.Download, 4))
+		young := r.add(t, PeerSpec{})
+		require.True(t, r.dataplane.move(young.PublicKey, quota.Download, 30))
+		time.Sleep(3 * time.Hour)
+		synctest.Wait()
+		require.Equal(t, []EventKind{UsageLogFailed, PeerRemoved, PeerAdded}, r.kinds())
+		require.Empty(t, inDirectory(t, dir))
+
+		log.set(nil)
+		time.Sleep(logRetryDelay + 2*DefaultCheckpointPeriod)
+		synctest.Wait()
+		want := map[usagelog.Subject]uint64{
+			loggedAs(OfAccount("acme"), 1): 14, loggedAs(OfPeer(stays.PublicKey), stays.Sequence): 4,
+			loggedAs(OfPeer(leaves.PublicKey), leaves.Sequence): 10, loggedAs(OfPeer(young.PublicKey), young.Sequence): 30,
+		}
+		require.Equal(t, want, inDirectory(t, dir))
+
+		log.set(func() error { return errInjected })
+		require.NoError(t, r.RemovePeers(t.Context(), []wgtypes.Key{stays.PublicKey, young.PublicKey}))
+		require.Equal(t, []EventKind{UsageLogFailed, PeerRemoved, PeerRemoved}, r.kinds(), "the next row of failures")
+		err := r.Close()
+		require.ErrorIs(t, err, errInjected)
+		require.ErrorContains(t, err, "write usage log")
+		require.Equal(t, want, inDirectory(t, dir))
+	})
+}
+
+// TestHangingUsageLog has a write of the log never return: changes go on, each after a second at most and those after it at
+// once; readings wait, and Close does not wait for ever.
+func TestHangingUsageLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "usage")
+		log, logged := hooked(t, dir)
+		r := startRig(t, logged)
+		peers := []AddedPeer{r.add(t, PeerSpec{}), r.add(t, PeerSpec{}), r.add(t, PeerSpec{})}
+		for _, p := range peers {
+			require.True(t, r.dataplane.move(p.PublicKey, quota.Upload, 9))
+		}
+		r.drain()
+		answer := make(chan struct{})
+		log.set(func() error {
+			<-answer
+			return nil
+		})
+		for i, want := range []time.Duration{logPatience, 0} {
+			began := time.Now()
+			require.NoError(t, r.RemovePeer(t.Context(), peers[i].PublicKey))
+			require.Equal(t, want, time.Since(began))
+		}
+		began := time.Now()
+		r.add(t, PeerSpec{})
+		require.Zero(t, time.Since(began))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Equal(t, []EventKind{PeerRemoved, PeerRemoved, PeerAdded, UsageLogFailed}, r.kinds())
+
+		began = time.Now()
+		err := r.Close()
+		require.ErrorContains(t, err, "the usage log has not answered")
+		require.Equal(t, closeTimeout, time.Since(began))
+		close(answer)
+		synctest.Wait()
+		require.Len(t, inDirectory(t, dir), 3, "it was written in the end")
+		again, err := usagelog.Open(dir, usagelog.Options{})
+		require.NoError(t, err, "and closed")
+		require.NoError(t, again.Close())
+	})
+}
