@@ -54,7 +54,7 @@ type Summary struct {
 }
 
 // Named returns the usages of the subjects that have a name, and of those that share a sequence number with one of them: of a
-// peer that was given another key, what it used under the other.
+// peer that was given another key, what it used under the other. A name under which nothing was used joins nothing.
 func (s Summary) Named(kind Kind, name string) []Usage {
 	named := make(map[uint64]bool)
 	for _, u := range s.Usages {

@@ -1,6 +1,9 @@
 package wgnode
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Checkpoint is what the node does every Config.CheckpointPeriod.
 func (n *Node) Checkpoint(ctx context.Context) error {
@@ -10,4 +13,9 @@ func (n *Node) Checkpoint(ctx context.Context) error {
 	}
 	defer release()
 	return n.checkpoint(ctx)
+}
+
+// Hasten has a node that is not started yet keep periods that are shorter than a configuration may have them.
+func (n *Node) Hasten(checkpoint, usageLog time.Duration) {
+	n.cfg.CheckpointPeriod, n.cfg.UsageLogPeriod = checkpoint, usageLog
 }

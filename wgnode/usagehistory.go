@@ -3,6 +3,7 @@ package wgnode
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/waylume/waylume/quota"
@@ -67,7 +68,7 @@ func (n *Node) usageBetween(ctx context.Context, from, to time.Time, only []Subj
 	summary := UsageSummary{Span: logged.Span, Damage: logged.Damage}
 	usages := logged.Usages
 	if len(only) > 0 {
-		usages = chosen(logged, only)
+		usages = n.chosen(logged, only)
 	}
 	for _, u := range usages {
 		subject, err := subjectOf(u.Subject)
@@ -100,7 +101,7 @@ func (n *Node) usageSeries(ctx context.Context, s Subject, bounds []time.Time) (
 	}
 	// One that used nothing is asked for all the same, for the spans.
 	subjects := []usagelog.Subject{loggedAs(s, 0)}
-	for i, u := range chosen(logged, []Subject{s}) {
+	for i, u := range n.chosen(logged, []Subject{s}) {
 		subjects = append(subjects[:i], u.Subject)
 	}
 	series := UsageSeries{Steps: make([]UsageStep, len(bounds)-1), Damage: logged.Damage}
@@ -136,20 +137,33 @@ func (n *Node) summary(ctx context.Context, from, to time.Time) (usagelog.Summar
 	return n.cfg.UsageLog.Usage(ctx, from, to, nil)
 }
 
-// chosen are the usages of some subjects, each once.
-func chosen(summary usagelog.Summary, only []Subject) []usagelog.Usage {
+// chosen are the usages of some subjects, each once. Of those that are there the node knows the number, also if they used
+// nothing under the names that they have.
+func (n *Node) chosen(summary usagelog.Summary, only []Subject) []usagelog.Usage {
 	var usages []usagelog.Usage
 	seen := make(map[usagelog.Subject]bool)
 	for _, s := range only {
-		as := loggedAs(s, 0)
-		for _, u := range summary.Named(as.Kind, as.Name) {
-			if !seen[u.Subject] {
+		as := loggedAs(s, n.numberOf(s))
+		named := summary.Named(as.Kind, as.Name)
+		for _, u := range summary.Usages {
+			its := slices.Contains(named, u) || u.Subject.Kind == as.Kind && u.Subject.Sequence == as.Sequence
+			if its && !seen[u.Subject] {
 				seen[u.Subject] = true
 				usages = append(usages, u)
 			}
 		}
 	}
 	return usages
+}
+
+// numberOf is the sequence of a subject that is there; 0: it is not.
+func (n *Node) numberOf(s Subject) uint64 {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if e, ok := n.inv.find(s); ok {
+		return e.common().sequence
+	}
+	return 0
 }
 
 // loggedAs is a subject in the log's words.

@@ -121,6 +121,8 @@ func (l *logDriver) note(rt *rapid.T) {
 			l.counted[l.numbers[s]] = e.Counters.Download + e.Counters.Upload
 		}
 	}
+	l.rig.mu.RLock()
+	defer l.rig.mu.RUnlock()
 	l.numbers = make(map[Subject]uint64)
 	for e := range l.rig.inv.entities {
 		c := e.common()

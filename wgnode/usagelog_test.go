@@ -3,6 +3,7 @@ package wgnode
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -150,6 +151,11 @@ func TestUsageOfRekeyedPeers(t *testing.T) {
 		require.Equal(t, want, r.between(t, begin, time.Now()).bytes())
 		require.Equal(t, uint64(1500), r.used(t, OfPeer(keys[2])).Counters.Download)
 		bounds := []time.Time{begin, begin.Add(25*time.Hour + time.Minute), time.Now()}
+		_, err := r.RekeyPeer(t.Context(), keys[2], PeerKeys{PublicKey: newKey(t)})
+		require.NoError(t, err)
+		keys[2] = r.inv.peerOrder.entries[0].key
+		delete(want, fmt.Sprint(OfPeer(keys[0]), " 2"))
+		require.Equal(t, want, r.between(t, begin, time.Now(), OfPeer(keys[2])).bytes(), "one under which nothing was used yet")
 		series, err := r.UsageSeries(t.Context(), OfPeer(keys[1]), bounds)
 		require.NoError(t, err)
 		require.Equal(t, []uint64{700, 800}, []uint64{series.Steps[0].Counters.Download, series.Steps[1].Counters.Download})
@@ -270,6 +276,39 @@ func TestFailingUsageLog(t *testing.T) {
 		require.ErrorIs(t, err, errInjected)
 		require.ErrorContains(t, err, "write usage log")
 		require.Equal(t, want, inDirectory(t, dir))
+	})
+}
+
+// TestSlowUsageLog has a reading of all wait while a peer comes that stays, and one that goes: the one that stays is newer than
+// what the log then knows of, and counts whole, also when no more than the next day is left.
+func TestSlowUsageLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "usage")
+		log, logged := hooked(t, dir)
+		r := startRig(t, logged, func(c *Config) { c.UsageLogPeriod = MaxUsageLogPeriod })
+		answer := make(chan struct{})
+		log.set(func() error {
+			<-answer
+			return nil
+		})
+		time.Sleep(2*MaxUsageLogPeriod + time.Second) // one writes, one waits
+		synctest.Wait()
+		stays, leaves := r.add(t, PeerSpec{}), r.add(t, PeerSpec{})
+		require.True(t, r.dataplane.move(stays.PublicKey, quota.Upload, 9))
+		require.True(t, r.dataplane.move(leaves.PublicKey, quota.Upload, 5))
+		require.NoError(t, r.RemovePeer(t.Context(), leaves.PublicKey))
+		close(answer)
+		time.Sleep(MaxUsageLogPeriod)
+		synctest.Wait()
+		require.Equal(t, map[usagelog.Subject]uint64{
+			loggedAs(OfPeer(stays.PublicKey), stays.Sequence): 9, loggedAs(OfPeer(leaves.PublicKey), leaves.Sequence): 5,
+		}, inDirectory(t, dir))
+		days, err := filepath.Glob(filepath.Join(dir, "*.usage"))
+		require.NoError(t, err)
+		for _, day := range days[:len(days)-1] {
+			require.NoError(t, os.Remove(day))
+		}
+		require.Equal(t, uint64(9), inDirectory(t, dir)[loggedAs(OfPeer(stays.PublicKey), stays.Sequence)])
 	})
 }
 

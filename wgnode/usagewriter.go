@@ -45,24 +45,36 @@ type usageWriter struct {
 	abandoned bool
 }
 
-// usageBatch is what goes into the log together.
+// usageBatch is what goes into the log together. Readings of some subjects that come after those of all must not come before
+// them: a log takes what it has not seen for old when it has seen something newer, and all that there were.
 type usageBatch struct {
+	// all are the readings of all subjects, at allAt, if that is set; some were made before them, and later after.
+	allAt            time.Time
+	all, some, later []usagelog.Reading
+	// at is when the last of some and later were made.
 	at time.Time
-	// all are the readings of all subjects at allAt, if that is set; some are others.
-	allAt     time.Time
-	all, some []usagelog.Reading
 	// done is closed when the batch was written, or could not be.
 	done chan struct{}
 }
 
 // appendAll has the readings of all subjects written; they take the place of such that wait still.
 func (w *usageWriter) appendAll(at time.Time, readings []usagelog.Reading) (done <-chan struct{}) {
-	return w.submit(func(b *usageBatch) { b.allAt, b.all = at, readings })
+	return w.submit(func(b *usageBatch) {
+		b.allAt, b.all = at, readings
+		b.some, b.later = append(b.some, b.later...), nil
+	})
 }
 
 // appendSome has the readings of some subjects written.
 func (w *usageWriter) appendSome(at time.Time, readings []usagelog.Reading) (done <-chan struct{}) {
-	return w.submit(func(b *usageBatch) { b.at, b.some = at, append(b.some, readings...) })
+	return w.submit(func(b *usageBatch) {
+		b.at = at
+		if b.allAt.IsZero() {
+			b.some = append(b.some, readings...)
+		} else {
+			b.later = append(b.later, readings...)
+		}
+	})
 }
 
 func (w *usageWriter) submit(add func(*usageBatch)) (done <-chan struct{}) {
@@ -83,8 +95,8 @@ func (w *usageWriter) submit(add func(*usageBatch)) (done <-chan struct{}) {
 func (w *usageWriter) drain() {
 	b, abandoned := w.next()
 	for ; b != nil; b, abandoned = w.next() {
-		err := w.write(b)
-		w.settle(b, err)
+		unwritten, err := w.write(b)
+		w.settle(unwritten, err)
 		w.report(err)
 		close(b.done)
 	}
@@ -112,25 +124,40 @@ func (w *usageWriter) next() (b *usageBatch, abandoned bool) {
 	return b, false
 }
 
-// write writes a batch. Subjects that are leaving are still there in its reading of all.
-func (w *usageWriter) write(b *usageBatch) error {
+// write writes a batch, and returns the readings that must be written another time. All are made anew then; some are not.
+func (w *usageWriter) write(b *usageBatch) (unwritten []usagelog.Reading, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), taskTimeout)
 	defer cancel()
 	if b.allAt.IsZero() {
-		return w.log.AppendSome(ctx, b.at, b.some)
+		return b.some, w.log.AppendSome(ctx, b.at, b.some)
 	}
-	return w.log.Append(ctx, b.allAt, append(b.all, b.some...))
+	// Subjects that are leaving are there still.
+	err = w.log.Append(ctx, b.allAt, append(b.all, b.some...))
+	if failed(err) {
+		return append(b.some, b.later...), err
+	}
+	if len(b.later) > 0 {
+		late := w.log.AppendSome(ctx, b.at, b.later)
+		if failed(late) {
+			return b.later, late
+		}
+		err = errors.Join(err, late)
+	}
+	return nil, err
 }
 
-// settle notes what became of a batch. All readings are made anew by the next of them; the last ones of subjects are not.
-func (w *usageWriter) settle(b *usageBatch, err error) {
+// failed reports that readings were not written.
+func failed(err error) bool { return err != nil && !errors.Is(err, usagelog.ErrRetained) }
+
+// settle notes what became of a batch.
+func (w *usageWriter) settle(unwritten []usagelog.Reading, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.failed = nil
-	if err == nil || errors.Is(err, usagelog.ErrRetained) {
+	if !failed(err) {
 		return
 	}
-	w.failed, w.failedAt, w.unwritten = err, time.Now(), b.some
+	w.failed, w.failedAt, w.unwritten = err, time.Now(), unwritten
 	if over := len(w.unwritten) - maxUnwritten; over > 0 {
 		w.unwritten = append([]usagelog.Reading(nil), w.unwritten[over:]...)
 		w.logger.Error("last readings of subjects forgotten, as the usage log fails", "readings", over)
