@@ -113,9 +113,9 @@ func (n *Node) Start(ctx context.Context) error {
 	return nil
 }
 
-// Close stops traffic, writes usage to the store and to the usage log, to the last byte that passed, closes all of them, and joins every goroutine, but for
-// one that waits for a usage log which does not answer. Changes under way are finished first. It may be called at any time,
-// more than once, and before Start, which it then makes fail. It returns what could not be closed or written.
+// Close stops traffic, writes usage to the store and to the usage log, to the last byte that passed, closes all of them, and joins
+// every goroutine, but for one that waits for a usage log which does not answer. Changes under way are finished first. It may be
+// called at any time, more than once, and before Start, which it then makes fail. It returns what could not be closed or written.
 func (n *Node) Close() error {
 	was, first := n.life.beginClose(nil)
 	if first && was != running {

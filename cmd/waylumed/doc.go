@@ -2,6 +2,7 @@
 //
 //	waylumed demo      a node and its peers on the loopback, measured
 //	waylumed up        a node with a first peer, at once
+//	waylumed usage     what peers and accounts used, by the hour and the day
 //	waylumed doctor    what this host can do, and which dataplane it gets
 //	waylumed backup    a copy of a node's state, while it runs
 //	waylumed state     check a state file, or restore it from a backup

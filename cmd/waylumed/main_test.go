@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/demo"
 	"github.com/waylume/waylume/cmd/waylumed/internal/doctor"
+	"github.com/waylume/waylume/cmd/waylumed/internal/usage"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -114,13 +117,18 @@ func TestUsageErrors(t *testing.T) {
 		"up --interface 0 --uplink a/b": "2 things are wrong",
 		"up --nat full --source-addrs x --control-ports ssh --control-allow 1.2.3.4/8": "4 things are wrong",
 		"up --dataplane userspace --leave-firewalls --fwmark 0xca6c":                   "2 things are wrong",
-		"up --fwmark x":   "Run 'waylumed up --help'",
-		"backup":          "wants backup FILE",
-		"backup a b":      "wants backup FILE",
-		"state":           "say what to do with the state",
-		"state chekc x":   `unknown command "chekc"`,
-		"state check":     "wants check FILE",
-		"state restore x": "wants restore BACKUP FILE",
+		"up --fwmark x":                           "Run 'waylumed up --help'",
+		"usage now":                               `unknown command "now"`,
+		"usage --by week --from today --peer x":   "--from: \"today\" is not a time",
+		"usage --from 2026-01-02 --to 2026-01-01": "is not before",
+		"usage --account a --peer " + strings.Repeat("A", 43) + "=": "give one of them",
+		"up --usage-log 7m --usage-retention 1h":                    "2 things are wrong",
+		"backup":                                                    "wants backup FILE",
+		"backup a b":                                                "wants backup FILE",
+		"state":                                                     "say what to do with the state",
+		"state chekc x":                                             `unknown command "chekc"`,
+		"state check":                                               "wants check FILE",
+		"state restore x":                                           "wants restore BACKUP FILE",
 	} {
 		t.Run(line, func(t *testing.T) {
 			status, stdout, stderr := command(t.Context(), strings.Fields(line)...)
@@ -173,7 +181,7 @@ func TestCompletion(t *testing.T) {
 
 // Each command says what it does, how it is used, and what each flag is.
 func TestHelp(t *testing.T) {
-	for _, name := range []string{"", "demo", "up", "status", "doctor", "backup", "state", "state check", "state restore", "version"} {
+	for _, name := range []string{"", "demo", "up", "status", "usage", "doctor", "backup", "state", "state check", "state restore", "version"} {
 		status, stdout, _ := command(t.Context(), append(strings.Fields(name), "--help")...)
 		require.Equal(t, exitOK, status)
 		require.Contains(t, stdout, "Examples:\n  waylumed", name)
@@ -194,6 +202,8 @@ func TestHelp(t *testing.T) {
 	require.Contains(t, stdout, demo.Schema)
 	_, stdout, _ = command(t.Context(), "doctor", "--help")
 	require.Contains(t, stdout, doctor.Schema)
+	_, stdout, _ = command(t.Context(), "usage", "--help")
+	require.Contains(t, stdout, usage.Schema)
 }
 
 // Both forms, and the exit status, say the same.
@@ -224,4 +234,51 @@ func TestUp(t *testing.T) {
 	require.Equal(t, exitOK, status, stderr)
 	require.Contains(t, stdout, "Configuration of peer tablet")
 	require.Contains(t, stdout, "Stopping.")
+}
+
+// What a node logs is shown while it runs and when it does not, as a table and as JSON.
+func TestUsage(t *testing.T) {
+	dir := t.TempDir()
+	status, _, stderr := command(t.Context(), "usage", "--state", dir)
+	require.Equal(t, exitFailed, status)
+	require.Contains(t, stderr, "There is no usage log")
+
+	running, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	ended := make(chan string)
+	go func() {
+		_, stdout, _ := command(running, "up", "--dataplane", "userspace", "--state", dir, "--listen-port", "0", "--no-qr", "--usage-retention", "400d")
+		ended <- stdout
+	}()
+	ask := func(more ...string) (report usage.Report) {
+		status, stdout, stderr := command(t.Context(), append([]string{"usage", "--state", dir, "--json", "--from", "2026-01-01"}, more...)...)
+		require.Equal(t, exitOK, status, stderr)
+		decoder := json.NewDecoder(strings.NewReader(stdout))
+		decoder.DisallowUnknownFields()
+		require.NoError(t, decoder.Decode(&report))
+		return report
+	}
+	require.Eventually(t, func() bool {
+		status, _, _ := command(t.Context(), "usage", "--state", dir)
+		return status == exitOK
+	}, 10*time.Second, 10*time.Millisecond)
+	require.Equal(t, usage.Schema, ask().Schema)
+	require.Contains(t, <-ended, "Usage log    every 15m, kept for 400d: waylumed usage")
+
+	report := ask("--to", "2100-01-01")
+	require.NotNil(t, report.Covers, "from the start to the close")
+	require.Len(t, report.Steps, 1)
+	require.Empty(t, report.Steps[0].Usages)
+	status, stdout, stderr := command(t.Context(), "usage", "--state", dir, "--to", "2100-01-01T00:00:00Z", "--account", "nobody")
+	require.Equal(t, exitOK, status, stderr)
+	require.Contains(t, stdout, "Nothing was used.\n")
+	require.Contains(t, stdout, "What is known is of ")
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	without := t.TempDir()
+	_, stdout, _ = command(ctx, "up", "--dataplane", "userspace", "--state", without, "--listen-port", "0", "--no-qr", "--usage-log", "none")
+	require.Contains(t, stdout, "Usage log    none")
+	_, err := os.Stat(filepath.Join(without, "usage"))
+	require.ErrorIs(t, err, os.ErrNotExist)
 }

@@ -25,7 +25,8 @@ Every later run goes on with the same key, peers and usage; --new-peer makes
 another peer, to which the flags about a peer then apply.
 
 State is one file in a directory of its own: /var/lib/waylume for root, else
-$XDG_STATE_HOME/waylumed or ~/.local/state/waylumed.
+$XDG_STATE_HOME/waylumed or ~/.local/state/waylumed. What each peer and account
+uses over time is logged beside it, and 'waylumed usage' shows it.
 
 Packets go through the Linux kernel where this process may change its network
 (root, or CAP_NET_ADMIN), which takes an interface, tables of nftables, queues,
@@ -71,6 +72,9 @@ an IEC or an SI unit: 5GiB, 500MB, or none.`,
 	f.StringSliceVar(&s.DNS, "dns", s.DNS, "`addresses` of the resolvers for devices, or none (default Quad9)")
 	f.StringVar(&s.Dataplane, "dataplane", s.Dataplane, "what moves the packets: auto, kernel or userspace `dataplane`")
 	kernelFlags(f, &s)
+	f.StringVar(&s.UsageLog, "usage-log", s.UsageLog,
+		"how often usage is logged, a `time` that divides an hour or a day, or none")
+	f.StringVar(&s.UsageRetention, "usage-retention", s.UsageRetention, "the `time` for which that log is kept, in days or hours")
 	f.BoolVar(&s.NewPeer, "new-peer", s.NewPeer, "make another peer; without peers the first is made anyway")
 	f.StringVar(&s.PeerName, "peer-name", s.PeerName, "the new peer's `name`")
 	f.StringVar(&s.Speed, "speed", s.Speed, "the new peer's speed limit, a `rate` for each direction")
@@ -92,6 +96,7 @@ an IEC or an SI unit: 5GiB, 500MB, or none.`,
 	for flag, values := range map[string][]string{
 		"dataplane": up.Dataplanes(), "nat": up.NATs(), "cap-period": up.Periods(),
 		"speed": rates(), "download": rates(), "upload": rates(), "account-speed": rates(), "cap": amounts(), "account-cap": amounts(),
+		"usage-log": up.UsagePeriods(), "usage-retention": {"31d", "90d", "366d"},
 		"interface": nil, "uplink": nil, "source-addrs": nil, "fwmark": nil, "control-ports": nil, "control-allow": nil, "peer-name": nil,
 		"account": nil, "endpoint": nil, "dns": nil, "listen-port": nil,
 	} {

@@ -15,6 +15,9 @@ import (
 // File is the state's file in a node's directory.
 func File(dir string) string { return filepath.Join(dir, "node.db") }
 
+// Usage is the directory of the usage log in a node's directory.
+func Usage(dir string) string { return filepath.Join(dir, "usage") }
+
 // Socket is the control socket in a node's directory.
 func Socket(dir string) string { return filepath.Join(dir, "node.sock") }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/shaping"
+	"github.com/waylume/waylume/usagelog"
 	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/kernel"
 	"github.com/waylume/waylume/wgnode/userspace"
@@ -42,6 +43,10 @@ type Settings struct {
 	// ControlPorts are TCP ports of the host that only ControlAllow, addresses and prefixes, and the host itself reach.
 	ControlPorts, ControlAllow []string
 
+	// UsageLog is how often usage is logged, a duration that divides an hour or a day; "none": it is not. UsageRetention is how
+	// long it stays known, in days, as "90d", or hours.
+	UsageLog, UsageRetention string
+
 	// NewPeer adds a peer to a node that has some.
 	NewPeer  bool
 	PeerName string
@@ -62,6 +67,7 @@ type Settings struct {
 func Default() Settings {
 	return Settings{
 		ListenPort: 51820, Dataplane: autoDataplane, Interface: kernel.DefaultInterface, NAT: masquerade,
+		UsageLog: inWords(wgnode.DefaultUsageLogPeriod), UsageRetention: inWords(usagelog.DefaultRetention),
 		PeerName: "first", Speed: "20mbit", Cap: "1GiB", CapPeriod: "none",
 	}
 }
@@ -76,7 +82,8 @@ func peerFlags() []string {
 
 // plan is what settings come to.
 type plan struct {
-	node    wgnode.Config // without dataplane, store and logger
+	node    wgnode.Config     // without dataplane, store, usage log and logger
+	usage   *usagelog.Options // nil: no usage log
 	kernel  kernel.Config
 	peer    wgnode.PeerSpec
 	account *wgnode.AccountSpec // nil: none to be made or changed
@@ -155,6 +162,7 @@ func (s Settings) plan() (plan, error) {
 	p.node.ListenPort = s.ListenPort
 	p.node.Endpoint = s.Endpoint
 	p.node.DNS = s.resolvers(&r)
+	s.readUsage(&r, &p)
 	r.node(p.node)
 	p.kernel = s.kernel(&r)
 	if len(r.problems) > 0 {
@@ -238,7 +246,7 @@ func (r *reader) node(cfg wgnode.Config) {
 		}
 		return
 	}
-	flags := map[string]string{"Endpoint": "endpoint", "DNS": "dns", "ListenPort": "listen-port"}
+	flags := map[string]string{"Endpoint": "endpoint", "DNS": "dns", "ListenPort": "listen-port", "UsageLogPeriod": "usage-log"}
 	for _, problem := range invalid.Problems {
 		field, _, _ := strings.Cut(problem.Field, "[")
 		if flag, ok := flags[field]; ok {

@@ -124,6 +124,7 @@ func (r *runner) showNode(status wgnode.Status) error {
 	}
 	line("Public key", status.PublicKey.String())
 	line("State", r.Settings.State)
+	line("Usage log", r.usageText())
 	line("Dataplane", r.chosen.about)
 	if r.chosen.why != nil {
 		line("", wrap("not the kernel's: "+r.chosen.why.Error(), 90))

@@ -52,9 +52,16 @@ func Run(ctx context.Context, opts Options) (err error) {
 	}
 	p.node.Store, p.node.Logger = store, opts.Logger
 	p.node.Dataplane = chosen.dataplane
-	node, err := wgnode.New(p.node)
+	usage, err := opts.openUsage(p.usage)
 	if err != nil {
 		return errors.Join(err, store.Close())
+	}
+	if usage != nil {
+		p.node.UsageLog = usage
+	}
+	node, err := wgnode.New(p.node)
+	if err != nil {
+		return errors.Join(err, closeUsage(usage), store.Close())
 	}
 	defer func() { err = errors.Join(err, node.Close()) }()
 	server, unserved := control.Listen(state.Socket(opts.Settings.State), served{store, node})
