@@ -28,7 +28,7 @@
 //
 //	internal/packet    reads IP headers
 //	internal/testutil  what tests share: network namespaces, and virtual machines with another kernel
-//	cmd/waylumed       the command: demo, up, doctor, backup, state, version
+//	cmd/waylumed       the command: demo, up, usage, doctor, backup, state, version
 //	examples           small programs to copy from
 //
 // Inside wgnode/kernel, each package speaks with one part of the kernel and knows no other: wgdev, the two drivers of WireGuard;
@@ -45,7 +45,7 @@
 //	                  \        |        |        /
 //	                            wgnode
 //	                      |
-//	  ipam     shaping     quota     isolation
+//	  ipam     shaping     quota     isolation     usagelog
 //	                      |
 //	               internal/packet
 //

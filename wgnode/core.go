@@ -21,8 +21,9 @@ type core struct {
 	// ledger knows what of the cap is used; counters are what it was last told.
 	ledger   *quota.Ledger
 	counters quota.Counters
-	// formerKeys is what a peer had used when it was given its present key.
+	// formerKeys is what a peer used under other keys than its present one, and keysBefore what under each of the last of them.
 	formerKeys quota.Counters
+	keysBefore []keyUse
 	// applied is the budget that the dataplane has, which differs from the ledger's until the next change.
 	applied quota.Budget
 	// unsaved: usage moved on since it was last stored.
@@ -57,7 +58,7 @@ func (c core) clone() core {
 // restore takes over what was stored of usage.
 func (c *core) restore(u usageRecord) {
 	c.ledger, c.counters = u.Ledger, u.Counters
-	c.lapsed, c.seen, c.formerKeys = u.Lapsed, u.Seen, u.FormerKeys
+	c.lapsed, c.seen, c.formerKeys, c.keysBefore = u.Lapsed, u.Seen, u.FormerKeys, u.KeysBefore
 }
 
 // setCap changes the cap of a copy that is not in force yet. Setting what is so is no change, lest a ledger see one.

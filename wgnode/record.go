@@ -22,7 +22,7 @@ import (
 // cannot.
 //
 //	2: suspended, grace_period, idle_timeout, former_key; lapsed and seen of usage
-//	3: former_keys of usage
+//	3: former_keys and keys_before of usage
 const (
 	recordVersion = 3
 	firstVersion  = 1
@@ -99,17 +99,18 @@ type usageRecord struct {
 	Lapsed bool `json:"lapsed,omitzero"`
 	// Seen is of a peer with an idle timeout: how long the node had run when the peer last gave a sign.
 	Seen time.Duration `json:"seen,omitzero"`
-	// FormerKeys is what a peer had used when it was given its present key.
+	// FormerKeys is what a peer used under other keys than its present one, and KeysBefore what under each of the last of them.
 	FormerKeys quota.Counters `json:"former_keys,omitzero"`
+	KeysBefore []keyUse       `json:"keys_before,omitempty"`
 }
 
 func usageRecordOf(c *core) usageRecord {
-	u := usageRecord{Counters: c.counters, Ledger: c.ledger, Lapsed: c.lapsed, FormerKeys: c.formerKeys}
+	u := usageRecord{Counters: c.counters, Ledger: c.ledger, Lapsed: c.lapsed, FormerKeys: c.formerKeys, KeysBefore: c.keysBefore}
 	if c.idleTimeout > 0 {
 		u.Seen = c.seen
 	}
 	u.version = since(2, u.Lapsed || u.Seen != 0)
-	if u.FormerKeys != (quota.Counters{}) {
+	if u.FormerKeys != (quota.Counters{}) || len(u.KeysBefore) > 0 {
 		u.version = since(3, true)
 	}
 	return u

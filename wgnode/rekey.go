@@ -148,7 +148,8 @@ func (n *Node) rekey(ctx context.Context, pairs map[wgtypes.Key]keyPair, peers .
 				p.presharedKey = *pair.preshared
 			}
 			if pair.public != p.key {
-				p.key, p.formerKey, p.subject, p.formerKeys = pair.public, p.key, OfPeer(pair.public), p.counters
+				p.changeName(OfPeer(pair.public))
+				p.key, p.formerKey = pair.public, p.key
 				// Whoever has the new key has not had the time to use it.
 				p.seen, p.handshake = n.inv.running(now), time.Time{}
 			}

@@ -103,6 +103,36 @@ func (c *core) logged() usagelog.Reading {
 	}}
 }
 
+// maxKeysBefore is of how many keys a peer knows what it used under them.
+const maxKeysBefore = 8
+
+// keyUse is what a peer used under a key that it had, as the usage log knows it.
+type keyUse struct {
+	Key      string         `json:"key"`
+	Counters quota.Counters `json:"counters"`
+}
+
+// changeName has the entity go on under another name. For the usage log its counters begin anew, or, under one of the last names
+// that it had, where they were.
+func (c *core) changeName(to Subject) {
+	left := c.logged()
+	before := []keyUse{{left.Subject.Name, countersOf(left.Counters)}}
+	c.subject = to
+	c.formerKeys = c.counters
+	for _, use := range c.keysBefore {
+		if use.Key == loggedAs(to, 0).Name {
+			c.formerKeys.Download = above(c.counters.Download, use.Counters.Download)
+			c.formerKeys.Upload = above(c.counters.Upload, use.Counters.Upload)
+		} else {
+			before = append(before, use)
+		}
+	}
+	if before[0].Counters == (quota.Counters{}) {
+		before = before[1:]
+	}
+	c.keysBefore = before[:min(len(before), maxKeysBefore)]
+}
+
 // above is by how much a counter is above where it was.
 func above(n, was uint64) uint64 { return max(n, was) - was }
 

@@ -160,6 +160,28 @@ func TestUsageOfRekeyedPeers(t *testing.T) {
 	})
 }
 
+// TestUsageOfAKeyThatComesBack has a peer return to keys that it had, over a restart.
+func TestUsageOfAKeyThatComesBack(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "usage")
+	r := startRig(t, logTo(t, dir))
+	keys := []wgtypes.Key{newKey(t), newKey(t), newKey(t)}
+	r.add(t, PeerSpec{PublicKey: keys[0]})
+	at := keys[0]
+	for i, next := range []wgtypes.Key{keys[1], keys[0], keys[1], keys[2], keys[0]} {
+		require.True(t, r.dataplane.move(at, quota.Download, 1<<i))
+		_, err := r.RekeyPeer(t.Context(), at, PeerKeys{PublicKey: next})
+		require.NoError(t, err)
+		at = next
+		r = r.again(t, logTo(t, dir))
+	}
+	require.True(t, r.dataplane.move(at, quota.Download, 1<<5))
+	require.Equal(t, uint64(1<<6-1), r.used(t, OfPeer(at)).Counters.Download)
+	require.NoError(t, r.Close())
+	require.Equal(t, map[usagelog.Subject]uint64{
+		loggedAs(OfPeer(keys[0]), 1): 1 + 4 + 32, loggedAs(OfPeer(keys[1]), 1): 2 + 8, loggedAs(OfPeer(keys[2]), 1): 16,
+	}, inDirectory(t, dir))
+}
+
 // TestUsageWithoutLog says what is missing.
 func TestUsageWithoutLog(t *testing.T) {
 	r := startRig(t)
