@@ -12,6 +12,7 @@
 //	wgnode/userspace   the dataplane that needs no privilege: wireguard-go, a packet path and a gVisor stack
 //	wgnode/kernel      the dataplane of the Linux kernel, which needs CAP_NET_ADMIN: WireGuard, nftables, HTB
 //	wgnode/boltstore   a Store that keeps peers and usage in one file
+//	wgnode/keyfile     the node's private key in a file of its own
 //	wgnode/wgnodetest  a dataplane in memory for tests, and below it the conformance suites that any dataplane and store must pass
 //
 // The leaves do one thing each, and are of use without a node:

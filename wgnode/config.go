@@ -48,8 +48,18 @@ const (
 
 // Config says what a node is. Only Dataplane is required. [New] checks it whole and copies it.
 type Config struct {
-	// PrivateKey is the node's WireGuard key. Zero: the one in Store, where the first start puts a generated one.
+	// PrivateKey is the node's WireGuard key, for a program that keeps it itself; it may be another one at each start. Zero: the
+	// one in PrivateKeyFile; without that, the one in Store, where the first start puts a generated one.
 	PrivateKey wgtypes.Key
+
+	// PrivateKeyFile is the path of a file where the node keeps its key, as package keyfile has it, so that neither Store nor its
+	// backups hold it. The first start makes it, with the key that Store has from before, if any, and takes that out of there.
+	// Store remembers the public key: a file with another one, or none where peers know the node, is [ErrKeyMismatch].
+	PrivateKeyFile string
+
+	// AcceptNewKey lets a start go on that would fail with [ErrKeyMismatch]: with the key in PrivateKeyFile, or else with a new
+	// one. All clients need new configurations then.
+	AcceptNewKey bool
 
 	// ListenPort is the UDP port for WireGuard; 0 lets the system choose.
 	ListenPort uint16

@@ -27,6 +27,8 @@ var (
 	ErrNotSupported = errors.New("not supported")
 	// ErrNoUsageLog: the node keeps no log of what was used over time.
 	ErrNoUsageLog = errors.New("node has no usage log: set Config.UsageLog, for example to what usagelog.Open returns")
+	// ErrKeyMismatch: the node's private key is not there, or is not the one whose public key its peers know.
+	ErrKeyMismatch = errors.New("the node's private key is not the one that its peers know")
 	// ErrCorrupt: a stored record cannot be what this program wrote; the error is a [*CorruptError].
 	ErrCorrupt = errors.New("corrupt record")
 )

@@ -16,13 +16,13 @@ import (
 
 // kept is what the store had, checked record by record.
 type kept struct {
-	privateKey wgtypes.Key
-	sequence   uint64
-	running    time.Duration
-	accounts   map[string]*account
-	peers      map[wgtypes.Key]*peer
-	usage      map[Subject]usageRecord
-	resting    resting
+	key      keyRecord
+	sequence uint64
+	running  time.Duration
+	accounts map[string]*account
+	peers    map[wgtypes.Key]*peer
+	usage    map[Subject]usageRecord
+	resting  resting
 	// stored is the last time that a record of usage was brought up to.
 	stored time.Time
 }
@@ -90,7 +90,7 @@ func (k *kept) take(r Record) error {
 func (k *kept) takeNode(r Record) (err error) {
 	switch r.Key {
 	case nodeKeyRecord:
-		k.privateKey, err = decodeNodeKey(r)
+		k.key, err = decodeNodeKey(r)
 	case sequenceRecord:
 		k.sequence, err = decodeSequence(r)
 	case runningRecord:

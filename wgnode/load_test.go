@@ -130,7 +130,7 @@ func TestCorruptRecords(t *testing.T) {
 		"bad sign of life":      {edit(RecordPeerUsage, "seen", -1), "seen"},
 		"bad running time":      {add(Record{RecordNode, runningRecord, []byte(`{"v":2,"running":-1}`)}), "running"},
 		"bad name":              {edit(RecordPeer, "name", "a\nb"), "name"},
-		"bad private key":       {edit(RecordNode, "private_key", ""), "not a WireGuard key"},
+		"bad private key":       {edit(RecordNode, "private_key", "c2hvcnQ="), "not a WireGuard key"},
 		"no ledger":             {edit(RecordPeerUsage, "ledger", nil), "no ledger"},
 		"negative counter":      {edit(RecordPeerUsage, "counters", map[string]any{"upload": -1}), "counters"},
 		"account lost":          {without(RecordAccount), `account "acme" is not stored`},

@@ -22,7 +22,7 @@ import (
 // cannot.
 //
 //	2: suspended, grace_period, idle_timeout, former_key; lapsed and seen of usage
-//	3: former_keys and keys_before of usage
+//	3: former_keys and keys_before of usage; public_key in place of private_key of the node
 const (
 	recordVersion = 3
 	firstVersion  = 1
@@ -52,11 +52,6 @@ func (v version) number() int { return v.V }
 
 // versioned is what a record is decoded into.
 type versioned interface{ number() int }
-
-type nodeKeyJSON struct {
-	version
-	PrivateKey string `json:"private_key"`
-}
 
 type sequenceJSON struct {
 	version
@@ -150,18 +145,6 @@ func decode(r Record, into versioned) error {
 		return errors.New("something follows the value")
 	}
 	return nil
-}
-
-func encodeNodeKey(private wgtypes.Key) (Record, error) {
-	return encode(RecordNode, nodeKeyRecord, nodeKeyJSON{version{firstVersion}, private.String()})
-}
-
-func decodeNodeKey(r Record) (wgtypes.Key, error) {
-	var v nodeKeyJSON
-	if err := decode(r, &v); err != nil {
-		return wgtypes.Key{}, err
-	}
-	return parseKey(v.PrivateKey)
 }
 
 func encodeSequence(last uint64) (Record, error) {

@@ -69,6 +69,7 @@ func TestRecordsOfVersionOne(t *testing.T) {
 	store := newFaultyStore()
 	var batch []Mutation
 	for _, record := range []Record{
+		{RecordNode, nodeKeyRecord, []byte(`{"v":1,"private_key":"gBDlLoJ7rTHH2Mnf4fEvVC3xGAmwBo4CAL0rQFY1eEI="}`)},
 		{RecordNode, sequenceRecord, []byte(`{"v":1,"last":2}`)},
 		{RecordAccount, "acme", []byte(`{"v":1,"sequence":1,"speed_limit":{"download":"unlimited","upload":"unlimited"},` +
 			`"data_cap":{},"created_at":"2026-11-21T07:00:00Z"}`)},

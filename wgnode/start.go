@@ -1,7 +1,6 @@
 package wgnode
 
 import (
-	"cmp"
 	"context"
 	"crypto/ecdh"
 	"fmt"
@@ -48,29 +47,24 @@ func (n *Node) bringUp(ctx context.Context) ([]Event, error) {
 	}
 	maps.Copy(kept.resting, rest)
 	batch, inverse = append(append(batch, over...), begun...), append(inverse, undone...)
-	private, err := n.chooseKey(kept.privateKey)
+	key, err := n.chooseKey(kept)
 	if err != nil {
 		return nil, err
 	}
-	up := session{publicKey: private.PublicKey(), pool: pool, since: time.Now()}
-	if up.privateKey, err = ecdh.X25519().NewPrivateKey(private[:]); err != nil {
+	up := session{publicKey: key.private.PublicKey(), pool: pool, since: time.Now()}
+	if up.privateKey, err = ecdh.X25519().NewPrivateKey(key.private[:]); err != nil {
 		return nil, fmt.Errorf("use private key: %w", err)
 	}
 	if _, ok := inv.peers[up.publicKey]; ok {
 		return nil, fmt.Errorf("the node's own key %s is stored as a peer's: give the node another PrivateKey", up.publicKey)
 	}
-	if n.cfg.PrivateKey == (wgtypes.Key{}) && kept.privateKey == (wgtypes.Key{}) {
-		record, err := encodeNodeKey(private)
-		if err != nil {
-			return nil, err
-		}
-		batch, inverse = append(batch, put(record)), append(inverse, erase(record))
-	}
+	batch, inverse = append(batch, key.batch...), append(inverse, key.inverse...)
 	n.logLast(ctx, lastReadings(expired))
 	err = n.perform(ctx,
+		step{name: "write private key", do: key.write},
 		n.stored(batch, inverse),
 		step{name: "start dataplane", do: func(ctx context.Context) (err error) {
-			up.info, err = n.cfg.Dataplane.Start(ctx, n.dataplaneConfig(private, pool), inv.state())
+			up.info, err = n.cfg.Dataplane.Start(ctx, n.dataplaneConfig(key.private, pool), inv.state())
 			return err
 		}})
 	if err != nil {
@@ -87,14 +81,6 @@ func (n *Node) bringUp(ctx context.Context) ([]Event, error) {
 		n.usageLog.wait(ctx, n.logAll(up.since))
 	}
 	return append([]Event{{Kind: NodeStarted}}, events...), nil
-}
-
-// chooseKey returns the node's private key: the configured one, else the stored one, else a new one.
-func (n *Node) chooseKey(stored wgtypes.Key) (wgtypes.Key, error) {
-	if key := cmp.Or(n.cfg.PrivateKey, stored); key != (wgtypes.Key{}) {
-		return key, nil
-	}
-	return wgtypes.GeneratePrivateKey()
 }
 
 func (n *Node) dataplaneConfig(private wgtypes.Key, pool *ipam.Pool) DataplaneConfig {

@@ -5,7 +5,7 @@ import (
 	"iter"
 )
 
-// Store keeps what a node must not forget: peers, accounts, usage, its own key. A node is the only user of its store.
+// Store keeps what a node must not forget: peers, accounts, usage, its own key unless that has a file. A node is the only user of its store.
 // [MemoryStore] forgets with the process; package boltstore keeps one file.
 type Store interface {
 	// Load yields every record, in no particular order. It stops at the first error, which it yields. The loop's body
@@ -26,7 +26,7 @@ type RecordKind string
 
 // The kinds of records that a node keeps.
 const (
-	// RecordNode holds what the node knows of itself: its generated private key, its last sequence number, how long it has run.
+	// RecordNode holds what the node knows of itself: its private key or whose that is, its last sequence number, how long it has run.
 	RecordNode RecordKind = "node"
 	// RecordAccount holds an account, by its ID.
 	RecordAccount RecordKind = "account"

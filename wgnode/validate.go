@@ -169,6 +169,9 @@ func lowOrder(key wgtypes.Key, private *ecdh.PrivateKey) bool {
 // validate checks what New can check without touching the system.
 func (c Config) validate() error {
 	var p problems
+	if c.PrivateKeyFile != "" && c.PrivateKey != (wgtypes.Key{}) {
+		p.add("PrivateKeyFile", "is given beside PrivateKey: give one of them")
+	}
 	if c.Endpoint != "" {
 		p.check("Endpoint", checkEndpoint(c.Endpoint))
 	}

@@ -21,7 +21,8 @@ func backupCommand(sys system) *cobra.Command {
 		Short: "Copy a node's state, while it runs",
 		Long: `Backup writes a copy of a node's state as it is at one moment, and checks it. The
 node may run: it hands the copy out through a socket beside its state, which only
-its own user and root may use. The file is for its owner only, as it holds keys.
+its own user and root may use. The file is for its owner only, as it holds preshared keys. The node's private key
+is not in it, but in a file of its own: keep a copy of that too, apart.
 
 'waylumed state check' reads it, and 'waylumed state restore' puts it back.`,
 		Example: `  waylumed backup monday.db
@@ -43,7 +44,7 @@ its own user and root may use. The file is for its owner only, as it holds keys.
 			if running {
 				from = "the node that runs"
 			}
-			fmt.Fprintf(sys.stdout, "A backup of the state in %s, from %s.\n", dir, from)
+			fmt.Fprintf(sys.stdout, "A backup of the state in %s, from %s.\n%s\n", dir, from, state.AboutKey(dir))
 			return nil
 		},
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -76,7 +77,8 @@ func stateRestoreCommand(sys system) *cobra.Command {
 node uses. The file that was there is kept beside it, and its new name is shown.
 
 Peers' counters are then those of the backup. What was added since is unknown to
-the node, and what was removed since is back.`,
+the node, and what was removed since is back. The node's private key is not in a
+backup: its file must be there too, or 'waylumed up' refuses the state.`,
 		Example: `  waylumed state restore monday.db /var/lib/waylume/node.db
   waylumed state restore --accept-older damaged.db /var/lib/waylume/node.db`,
 		Args: files(2),
@@ -86,6 +88,7 @@ the node, and what was removed since is back.`,
 				return err
 			}
 			state.Show(sys.stdout, restored.Report)
+			fmt.Fprintln(sys.stdout, state.AboutKey(filepath.Dir(args[1])))
 			if restored.Aside != "" {
 				fmt.Fprintf(sys.stdout, "The file that was there is now %s\n", restored.Aside)
 			}

@@ -15,6 +15,21 @@ import (
 	"github.com/waylume/waylume/wgnode/wgnodetest/storetest"
 )
 
+// The environment names the key's file, and a flag another.
+func TestKeyFileNames(t *testing.T) {
+	names := [2]string{filepath.Join(t.TempDir(), "env.key"), filepath.Join(t.TempDir(), "flag.key")}
+	for _, name := range names {
+		require.NoError(t, os.WriteFile(name, nil, 0o600))
+	}
+	getenv := func(name string) string { return map[string]string{"WAYLUME_PRIVATE_KEY_FILE": names[0]}[name] }
+	args := []string{"up", "--state", t.TempDir(), "--dataplane", "userspace", "--listen-port", "0"}
+	for i, flags := range [][]string{{}, {"--private-key-file", names[1]}} {
+		var stdout, stderr strings.Builder
+		require.Equal(t, exitFailed, run(t.Context(), append(args, flags...), system{&stdout, &stderr, getenv}))
+		require.Contains(t, stderr.String(), "read key file "+names[i]+": it holds no private key: it is empty")
+	}
+}
+
 // A backup of a state in use, and then a disaster, from the command line.
 func TestStateCommands(t *testing.T) {
 	dir, backup := t.TempDir(), filepath.Join(t.TempDir(), "backup.db")

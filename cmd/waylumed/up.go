@@ -24,9 +24,12 @@ a phone. The peer's private key is shown once and is not kept anywhere.
 Every later run goes on with the same key, peers and usage; --new-peer makes
 another peer, to which the flags about a peer then apply.
 
-State is one file in a directory of its own: /var/lib/waylume for root, else
-$XDG_STATE_HOME/waylumed or ~/.local/state/waylumed. What each peer and account
-uses over time is logged beside it, and 'waylumed usage' shows it.
+State is a file in a directory of its own: /var/lib/waylume for root, else
+$XDG_STATE_HOME/waylumed or ~/.local/state/waylumed. The node's private key is
+another file there, node.key, in base64 as 'wg genkey' writes it; WAYLUME_PRIVATE_KEY_FILE
+or, before that, --private-key-file names one elsewhere. A backup of the state does
+not hold it. What each peer and account uses over time is logged
+beside it, and 'waylumed usage' shows it.
 
 Packets go through the Linux kernel where this process may change its network
 (root, or CAP_NET_ADMIN), which takes an interface, tables of nftables, queues,
@@ -55,6 +58,9 @@ an IEC or an SI unit: 5GiB, 500MB, or none.`,
 				home, _ := os.UserHomeDir() // up says what is missing
 				s.State = up.StateDir(sys.getenv, os.Geteuid() == 0, home)
 			}
+			if s.PrivateKeyFile == "" {
+				s.PrivateKeyFile = sys.getenv("WAYLUME_PRIVATE_KEY_FILE")
+			}
 			err := up.Run(cmd.Context(), up.Options{
 				Settings: s, Out: console.New(sys.stdout, sys.getenv), Logger: newLogger(sys.stderr, verbose),
 			})
@@ -67,6 +73,10 @@ an IEC or an SI unit: 5GiB, 500MB, or none.`,
 	f := cmd.Flags()
 	f.SortFlags = false // in groups: the node, the kernel dataplane, a new peer, the rest
 	f.StringVar(&s.State, "state", s.State, "`directory` for the node's state (default as above)")
+	f.StringVar(&s.PrivateKeyFile, "private-key-file", s.PrivateKeyFile,
+		"`file` of the node's private key, made if it is not there (default node.key with the state)")
+	f.BoolVar(&s.AcceptNewKey, "accept-new-key", s.AcceptNewKey,
+		"begin with another key than peers know: all need new configurations")
 	f.Uint16Var(&s.ListenPort, "listen-port", s.ListenPort, "UDP `port` for WireGuard; 0: any that is free, another one each time")
 	f.StringVar(&s.Endpoint, "endpoint", s.Endpoint, "`host[:port]` at which devices reach the node (default this host's own address)")
 	f.StringSliceVar(&s.DNS, "dns", s.DNS, "`addresses` of the resolvers for devices, or none (default Quad9)")

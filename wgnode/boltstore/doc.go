@@ -1,4 +1,5 @@
-// Package boltstore keeps a node's state in one file: peers, accounts, usage, and the node's generated private key.
+// Package boltstore keeps a node's state in one file: peers, accounts, usage, and the node's private key if
+// that has no file of its own.
 //
 // [Open] makes or opens the file and locks it; the [Store] goes into wgnode.Config, whose node closes it. Every commit is
 // one bbolt transaction: durable when it returns, whole or absent after a crash. The file holds secrets, and has mode

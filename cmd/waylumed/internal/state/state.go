@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/control"
@@ -20,6 +21,19 @@ func Usage(dir string) string { return filepath.Join(dir, "usage") }
 
 // Socket is the control socket in a node's directory.
 func Socket(dir string) string { return filepath.Join(dir, "node.sock") }
+
+// KeyFile is the file of the node's private key in a node's directory, unless it was told another.
+func KeyFile(dir string) string { return filepath.Join(dir, "node.key") }
+
+// AboutKey says where the private key is that goes with a state in a directory, and that a copy of the state does not have.
+func AboutKey(dir string) string {
+	if _, err := os.Stat(KeyFile(dir)); err != nil {
+		return "The node's private key is in a file of its own, which 'waylumed up' was told or makes as " + KeyFile(dir) +
+			".\nNo backup has it: keep a copy of it too. Without it, no device of a peer can connect."
+	}
+	return "The node's private key is in " + KeyFile(dir) + ", unless 'waylumed up' was told another file.\n" +
+		"No backup has it: keep a copy of it too. Without it, no device of a peer can connect."
+}
 
 // Backup makes a backup of the state in a directory: through the node if one runs on it, else from the file. running says
 // which.

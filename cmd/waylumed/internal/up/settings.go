@@ -1,6 +1,7 @@
 package up
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/waylume/waylume/cmd/waylumed/internal/state"
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/shaping"
 	"github.com/waylume/waylume/usagelog"
@@ -21,6 +23,10 @@ import (
 type Settings struct {
 	// State is the directory of the node's state.
 	State string
+	// PrivateKeyFile is the file of the node's private key; empty: one in State. AcceptNewKey goes on with another key than the
+	// one that peers know.
+	PrivateKeyFile string
+	AcceptNewKey   bool
 	// ListenPort is the UDP port; 0 lets the system choose.
 	ListenPort uint16
 	// Endpoint is where clients reach the node, host or host:port; empty: the host's own address.
@@ -159,6 +165,7 @@ func (s Settings) plan() (plan, error) {
 	p.peer.DataCap = quota.Cap{Bytes: r.amount("cap", s.Cap), Period: s.period(&r)}
 	s.readAccount(&r, &p)
 
+	p.node.PrivateKeyFile, p.node.AcceptNewKey = cmp.Or(s.PrivateKeyFile, state.KeyFile(s.State)), s.AcceptNewKey
 	p.node.ListenPort = s.ListenPort
 	p.node.Endpoint = s.Endpoint
 	p.node.DNS = s.resolvers(&r)

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/state"
+	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/boltstore"
+	"github.com/waylume/waylume/wgnode/keyfile"
 )
 
 const (
@@ -70,6 +72,10 @@ const errAddrInUse = syscall.Errno(10048)
 // startError says what to do about a node that did not start.
 func (c choice) startError(err error, port uint16) error {
 	switch {
+	case errors.Is(err, wgnode.ErrKeyMismatch):
+		return fmt.Errorf("%w\nHere these are --private-key-file and --accept-new-key", err)
+	case errors.As(err, new(*keyfile.Error)): // it says what to do
+		return err
 	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, errAddrInUse):
 		return fmt.Errorf("%w\nAnother program uses UDP port %d, perhaps another WireGuard: stop it, or choose a port with --listen-port "+
 			"(0: any that is free)", err, port)

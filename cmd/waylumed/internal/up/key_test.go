@@ -1,0 +1,78 @@
+package up
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/cmd/waylumed/internal/state"
+	"github.com/waylume/waylume/wgnode"
+	"github.com/waylume/waylume/wgnode/boltstore"
+	"github.com/waylume/waylume/wgnode/keyfile"
+)
+
+// TestKeyFile has the key beside the state, and not in a backup, and a state that comes back without it.
+func TestKeyFile(t *testing.T) {
+	dir := t.TempDir()
+	shown, stop := runUp(t, settings(dir), nil)
+	private, err := keyfile.Read(state.KeyFile(dir))
+	require.NoError(t, err)
+	require.Equal(t, private.PublicKey().String(), field(t, shown.String(), "PublicKey"))
+	require.Contains(t, state.AboutKey(dir), "The node's private key is in "+state.KeyFile(dir))
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	_, _, err = state.Backup(t.Context(), dir, backup, boltstore.BackupOptions{})
+	require.NoError(t, err)
+	stop()
+	for _, file := range []string{backup, state.File(dir)} {
+		content, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.NotContains(t, string(content), private.String(), file)
+		require.Contains(t, string(content), private.PublicKey().String(), "it is the record that is looked for")
+	}
+
+	elsewhere := t.TempDir()
+	_, err = boltstore.Restore(t.Context(), backup, state.File(elsewhere), boltstore.RestoreOptions{})
+	require.NoError(t, err)
+	require.Contains(t, state.AboutKey(elsewhere), "which 'waylumed up' was told or makes as")
+	err = Run(t.Context(), Options{Settings: settings(elsewhere)})
+	require.ErrorIs(t, err, wgnode.ErrKeyMismatch)
+	require.ErrorContains(t, err, "--accept-new-key")
+	require.NoFileExists(t, state.KeyFile(elsewhere))
+
+	s := settings(elsewhere)
+	s.PrivateKeyFile, s.NewPeer, s.Given = state.KeyFile(dir), true, []string{"new-peer"}
+	shown, stop = runUp(t, s, nil)
+	require.Equal(t, private.PublicKey().String(), field(t, shown.String(), "PublicKey"))
+	stop()
+	s.PrivateKeyFile, s.AcceptNewKey = "", true
+	shown, stop = runUp(t, s, nil)
+	require.NotEqual(t, private.PublicKey().String(), field(t, shown.String(), "PublicKey"))
+	stop()
+
+	require.NoError(t, os.Chmod(state.KeyFile(dir), 0o644))
+	err = Run(t.Context(), Options{Settings: settings(dir)})
+	require.ErrorIs(t, err, keyfile.ErrExposed)
+	require.ErrorContains(t, err, "chmod 600 "+state.KeyFile(dir))
+	require.NotContains(t, err.Error(), "UDP port")
+}
+
+// TestKeyLeavesAnOldState runs on a state of an earlier version, which had the key in it.
+func TestKeyLeavesAnOldState(t *testing.T) {
+	dir := t.TempDir()
+	private, err := wgtypes.GeneratePrivateKey()
+	require.NoError(t, err)
+	store, err := boltstore.Open(state.File(dir), boltstore.Options{})
+	require.NoError(t, err)
+	require.NoError(t, store.Commit(t.Context(), []wgnode.Mutation{{Record: wgnode.Record{
+		Kind: wgnode.RecordNode, Key: "private-key", Value: []byte(`{"v":1,"private_key":"` + private.String() + `"}`),
+	}}}))
+	require.NoError(t, store.Close())
+	_, stop := runUp(t, settings(dir), nil)
+	stop()
+	got, err := keyfile.Read(state.KeyFile(dir))
+	require.NoError(t, err)
+	require.Equal(t, private, got)
+}

@@ -1,0 +1,109 @@
+package keyfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+)
+
+// Create writes a key into a new file of mode 0600, in a directory that is there. It fails with fs.ErrExist where a file is.
+// After an error of the disk the file may be there all the same, and is then whole: no key is removed that may be all there is
+// of it. The error is an [*Error].
+func Create(path string, key wgtypes.Key) error {
+	if err := write(path, key, link); err != nil {
+		return &Error{"create", path, err}
+	}
+	return nil
+}
+
+// Replace writes a key in place of what is in a file, or into a new one: at every moment the file is what it was or what it
+// shall be. After an error it is the one or the other. A symbolic link is replaced itself. The error is an [*Error].
+func Replace(path string, key wgtypes.Key) error {
+	if err := write(path, key, os.Rename); err != nil {
+		return &Error{"replace", path, err}
+	}
+	return nil
+}
+
+// write puts a whole file on the disk, has name give it its name, and puts that on the disk.
+func write(path string, key wgtypes.Key, name func(from, to string) error) (err error) {
+	if key == (wgtypes.Key{}) {
+		return fmt.Errorf("%w: the key is all zeros", ErrNoKey)
+	}
+	dir, base := filepath.Split(path)
+	dir = filepath.Clean(dir)
+	if err := sweep(dir, base); err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(dir, prefix(base)+"*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if left := os.Remove(file.Name()); !errors.Is(left, fs.ErrNotExist) {
+			err = errors.Join(err, left)
+		}
+	}()
+	_, err = file.WriteString(key.String() + "\n")
+	if err := errors.Join(err, file.Chmod(mode), file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	if err := name(file.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// prefix is what the names of files begin with that are not whole yet.
+func prefix(base string) string { return "." + base + ".new-" }
+
+// sweep removes what a process that was killed has left: no key lies about longer than it must.
+func sweep(dir, base string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), prefix(base)) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// link names a file, if none has the name.
+func link(file, name string) error {
+	err := os.Link(file, name)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// FAT and some file systems of networks have no links. Then two who make one file at the same moment are not kept apart.
+	switch _, lacking := os.Lstat(name); {
+	case lacking == nil:
+		return fs.ErrExist
+	case !errors.Is(lacking, fs.ErrNotExist):
+		return lacking
+	}
+	return os.Rename(file, name)
+}
+
+// syncDir puts the names of a directory on the disk. Windows does so by itself.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
