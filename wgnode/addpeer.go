@@ -86,7 +86,8 @@ func (n *Node) unlease(addrs []netip.Addr) error {
 // checkPeer names every problem of a specification.
 func (n *Node) checkPeer(spec PeerSpec, now time.Time) error {
 	var p problems
-	p.publicKey(spec.PublicKey, n.up.publicKey, n.up.privateKey)
+	public, private := n.identity()
+	p.publicKey(spec.PublicKey, public, private)
 	p.text("Name", spec.Name, 0, MaxNameLen)
 	p.addrs(spec.Addrs, n.up.pool.Prefixes())
 	n.mu.RLock()

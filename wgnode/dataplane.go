@@ -45,7 +45,7 @@ type Dataplane interface {
 
 // DataplaneConfig is what stays fixed between a dataplane's Start and Close.
 type DataplaneConfig struct {
-	// PrivateKey is the node's WireGuard private key.
+	// PrivateKey is the node's WireGuard private key, until a [KeyChanger] is told another.
 	PrivateKey wgtypes.Key
 	// ListenPort is the UDP port for WireGuard; 0 lets the system choose.
 	ListenPort uint16

@@ -23,6 +23,8 @@ const (
 	NodeClosed
 	// NodeChanged: the node's speed limit or its policy was set. Detail says which.
 	NodeChanged
+	// NodeRekeyed: the node has another key. It sets NodeKey and FormerNodeKey, which are public keys.
+	NodeRekeyed
 	// PeerAdded sets Peer and Account.
 	PeerAdded
 	// PeerChanged sets Peer, Account, and Detail with what was changed: "speed limit", "data cap", "top-up", "usage reset",
@@ -76,7 +78,7 @@ const (
 )
 
 var eventNames = [...]string{
-	Missed: "missed", NodeStarted: "node-started", NodeClosed: "node-closed", NodeChanged: "node-changed",
+	Missed: "missed", NodeStarted: "node-started", NodeClosed: "node-closed", NodeChanged: "node-changed", NodeRekeyed: "node-rekeyed",
 	PeerAdded: "peer-added", PeerChanged: "peer-changed", PeerRemoved: "peer-removed",
 	PeerSuspended: "peer-suspended", PeerResumed: "peer-resumed", PeerExpired: "peer-expired",
 	PeerRekeyed: "peer-rekeyed", PeerMoved: "peer-moved",
@@ -139,7 +141,9 @@ type Event struct {
 	// FormerPeer and FormerAccount are what Peer and Account were before.
 	FormerPeer    wgtypes.Key
 	FormerAccount string
-	Reason        RemovalReason
+	// NodeKey and FormerNodeKey are the node's public key and what it was before.
+	NodeKey, FormerNodeKey wgtypes.Key
+	Reason                 RemovalReason
 	// Percent of the cap, 1 to 100.
 	Percent int
 	// Usage is the subject's usage when the event was found; for PeriodStarted, in the new period.
@@ -172,6 +176,9 @@ func (e Event) String() string {
 	}
 	if e.FormerAccount != "" {
 		fmt.Fprintf(&b, " former_account=%q", e.FormerAccount)
+	}
+	if e.NodeKey != (wgtypes.Key{}) {
+		fmt.Fprintf(&b, " node_key=%s former_node_key=%s", e.NodeKey, e.FormerNodeKey)
 	}
 	if e.Reason != 0 {
 		fmt.Fprintf(&b, " reason=%s", e.Reason)

@@ -25,6 +25,8 @@ type image struct {
 	applied  map[wgtypes.Key]PeerState
 	ceiling  shaping.Limit
 	denied   int
+	key      wgtypes.Key
+	nodeKey  string // in the store
 }
 
 func imageOf(t *testing.T, r *rig) image {
@@ -37,6 +39,7 @@ func imageOf(t *testing.T, r *rig) image {
 		applied:  make(map[wgtypes.Key]PeerState),
 		ceiling:  r.dataplane.speedLimit,
 		denied:   len(r.dataplane.policy.Deny),
+		key:      r.keyNow(t),
 	}
 	for _, p := range img.peers {
 		img.usage[OfPeer(p.PublicKey)] = r.used(t, OfPeer(p.PublicKey))
@@ -51,6 +54,9 @@ func imageOf(t *testing.T, r *rig) image {
 		// Usage is stored when it is convenient, and a sequence that was never given may be skipped.
 		if record.Kind == RecordPeer || record.Kind == RecordAccount {
 			img.store[recordID{record.Kind, record.Key}] = string(record.Value)
+		}
+		if record.Key == nodeKeyRecord {
+			img.nodeKey = string(record.Value)
 		}
 	}
 	return img
@@ -100,6 +106,10 @@ func TestFaults(t *testing.T) {
 		"SetDataCap": func(ctx context.Context, r *rig) error { return r.SetDataCap(ctx, OfAccount("acme"), capOf(5_000)) },
 		"TopUp":      func(ctx context.Context, r *rig) error { return r.TopUp(ctx, OfPeer(known), 5_000) },
 		"ResetUsage": func(ctx context.Context, r *rig) error { return r.ResetUsage(ctx, OfPeer(known)) },
+		"RotateKey": func(ctx context.Context, r *rig) error {
+			_, err := r.RotateKey(ctx, KeyRotation{})
+			return err
+		},
 		"SetPolicy": func(ctx context.Context, r *rig) error {
 			return r.SetPolicy(ctx, isolation.Policy{Deny: []isolation.Rule{{Protocol: isolation.UDP}}})
 		},

@@ -45,7 +45,7 @@ type Node struct {
 
 	mu  sync.RWMutex
 	inv inventory
-	// up is what a start made; it is set before the node runs, and not changed while it does.
+	// up is what a start made; it is set before the node runs, and not changed while it does, but for the keys.
 	up session
 	// synced is when the dataplane was last seen to be, or brought to be, what it should.
 	synced time.Time
@@ -53,11 +53,19 @@ type Node struct {
 
 // session is what holds from a start to the close.
 type session struct {
+	// publicKey and privateKey are written under mu.
 	publicKey  wgtypes.Key
 	privateKey *ecdh.PrivateKey
 	pool       *ipam.Pool
 	info       DataplaneInfo
 	since      time.Time
+}
+
+// identity returns the node's keys.
+func (n *Node) identity() (public wgtypes.Key, private *ecdh.PrivateKey) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.up.publicKey, n.up.privateKey
 }
 
 // New returns a node that does nothing yet. It checks the whole configuration, and copies it; what is wrong with it is one
@@ -107,7 +115,8 @@ func (n *Node) Start(ctx context.Context) error {
 	case !ok:
 		return &OpError{Op: "start", Err: ErrClosed}
 	}
-	n.log.Info("node started", "dataplane", n.up.info.Name, "port", n.up.info.ListenPort, "public_key", n.up.publicKey)
+	public, _ := n.identity()
+	n.log.Info("node started", "dataplane", n.up.info.Name, "port", n.up.info.ListenPort, "public_key", public)
 	n.events.publish(events...)
 	go n.run(lifetime)
 	return nil

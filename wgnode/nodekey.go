@@ -14,19 +14,26 @@ import (
 // keyRecord is what the store knows of the node's key: the key itself, or whose it is when a file has it.
 type keyRecord struct {
 	private, public wgtypes.Key
+	// next is set while a rotation is under way: the file has the key of public, or of next.
+	next wgtypes.Key
 }
 
 type nodeKeyJSON struct {
 	version
 	PrivateKey string `json:"private_key,omitempty"`
 	PublicKey  string `json:"public_key,omitempty"`
+	NextKey    string `json:"next_public_key,omitempty"`
 }
 
 func (r keyRecord) encode() (Record, error) {
 	if r.private != (wgtypes.Key{}) {
 		return encode(RecordNode, nodeKeyRecord, nodeKeyJSON{version: version{firstVersion}, PrivateKey: r.private.String()})
 	}
-	return encode(RecordNode, nodeKeyRecord, nodeKeyJSON{version: version{3}, PublicKey: r.public.String()})
+	v := nodeKeyJSON{version: version{3}, PublicKey: r.public.String()}
+	if r.next != (wgtypes.Key{}) {
+		v.NextKey = r.next.String()
+	}
+	return encode(RecordNode, nodeKeyRecord, v)
 }
 
 func decodeNodeKey(r Record) (keyRecord, error) {
@@ -44,7 +51,19 @@ func decodeNodeKey(r Record) (keyRecord, error) {
 	default:
 		k.public, err = parseKey(v.PublicKey)
 	}
-	return k, err
+	if err != nil {
+		return keyRecord{}, err
+	}
+	if k.next, err = parseOptionalKey(v.NextKey); err != nil {
+		return keyRecord{}, fmt.Errorf("next_public_key: %w", err)
+	}
+	return k, nil
+}
+
+// permits reports whether peers may know the node by a public key.
+func (r keyRecord) permits(public wgtypes.Key) bool {
+	known := r.known()
+	return known == (wgtypes.Key{}) || public == known || public == r.next
 }
 
 // known is the public key that peers know the node by; zero: none that the store knows of.
@@ -126,8 +145,8 @@ func (n *Node) keyOfFile(k *kept) (c keyChoice, err error) {
 	case err != nil && !absent:
 		return keyChoice{}, err
 	case !absent:
-		if known := k.key.known(); known != (wgtypes.Key{}) && known != c.private.PublicKey() && !n.mayChange(k) {
-			return keyChoice{}, n.otherKey(k, c.private.PublicKey())
+		if public := c.private.PublicKey(); !k.key.permits(public) && !n.mayChange(k) {
+			return keyChoice{}, n.otherKey(k, public)
 		}
 	case k.key.private != (wgtypes.Key{}):
 		c.private, c.file = k.key.private, path

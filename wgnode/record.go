@@ -22,7 +22,7 @@ import (
 // cannot.
 //
 //	2: suspended, grace_period, idle_timeout, former_key; lapsed and seen of usage
-//	3: former_keys and keys_before of usage; public_key in place of private_key of the node
+//	3: former_keys and keys_before of usage; public_key and next_public_key in place of private_key of the node
 const (
 	recordVersion = 3
 	firstVersion  = 1

@@ -43,9 +43,7 @@ func (n *Node) rekeyPeer(ctx context.Context, key wgtypes.Key, keys PeerKeys) (R
 	if err := n.life.check(); err != nil {
 		return RekeyedPeer{}, err
 	}
-	var invalid problems
-	invalid.publicKey(keys.PublicKey, n.up.publicKey, n.up.privateKey)
-	if err := invalid.err("keys"); err != nil {
+	if err := n.checkKeys(keys); err != nil {
 		return RekeyedPeer{}, err
 	}
 	pair, err := keys.pair()
@@ -58,6 +56,9 @@ func (n *Node) rekeyPeer(ctx context.Context, key wgtypes.Key, keys PeerKeys) (R
 	}
 	defer release()
 
+	if pair.public == n.up.publicKey {
+		return RekeyedPeer{}, n.checkKeys(keys) // it became the node's meanwhile
+	}
 	p, ok := n.inv.peers[key]
 	other, taken := n.inv.peers[pair.public]
 	switch {
@@ -72,6 +73,13 @@ func (n *Node) rekeyPeer(ctx context.Context, key wgtypes.Key, keys PeerKeys) (R
 	}
 	err = n.rekey(ctx, map[wgtypes.Key]keyPair{key: pair}, p)
 	return RekeyedPeer{Peer: p.view(), FormerKey: key, PrivateKey: pair.private}, err
+}
+
+func (n *Node) checkKeys(keys PeerKeys) error {
+	var p problems
+	public, private := n.identity()
+	p.publicKey(keys.PublicKey, public, private)
+	return p.err("keys")
 }
 
 // RekeyAccount gives each peer of an account a new key, which the node makes, all or none. Preshared keys stay. The result is

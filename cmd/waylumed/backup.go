@@ -28,12 +28,9 @@ is not in it, but in a file of its own: keep a copy of that too, apart.
 		Example: `  waylumed backup monday.db
   waylumed backup --force --state /var/lib/waylume /mnt/node.db`,
 		Args: files(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if dir == "" {
-				home, _ := os.UserHomeDir() // without one, --state is asked for
-				if dir = up.StateDir(sys.getenv, os.Geteuid() == 0, home); dir == "" {
-					return usageError{errors.New("there is no home to look for the state in: name its directory with --state")}
-				}
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if dir, err = stateDir(sys, dir); err != nil {
+				return err
 			}
 			report, running, err := state.Backup(cmd.Context(), filepath.Clean(dir), args[0], opts)
 			if err != nil {
@@ -54,4 +51,17 @@ is not in it, but in a file of its own: keep a copy of that too, apart.
 		panic(err) // a flag that is not there: a mistake in this file
 	}
 	return cmd
+}
+
+// stateDir is the directory of a node's state: the one that is named, else where up has it.
+func stateDir(sys system, named string) (string, error) {
+	if named != "" {
+		return named, nil
+	}
+	home, _ := os.UserHomeDir() // without one, --state is asked for
+	dir := up.StateDir(sys.getenv, os.Geteuid() == 0, home)
+	if dir == "" {
+		return "", usageError{errors.New("there is no home to look for the state in: name its directory with --state")}
+	}
+	return dir, nil
 }

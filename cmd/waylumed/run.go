@@ -77,8 +77,8 @@ isolation that hold exactly, in the Linux kernel or with no privilege.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w\nRun '%s --help' for what there is", err, cmd.CommandPath())}
 	})
-	root.AddCommand(demoCommand(sys), upCommand(sys), statusCommand(sys), usageCommand(sys), doctorCommand(sys), backupCommand(sys), stateCommand(sys),
-		versionCommand(sys))
+	root.AddCommand(demoCommand(sys), upCommand(sys), statusCommand(sys), usageCommand(sys), doctorCommand(sys), backupCommand(sys),
+		rotateKeyCommand(sys), stateCommand(sys), versionCommand(sys))
 	return root
 }
 

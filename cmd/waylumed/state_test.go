@@ -30,6 +30,17 @@ func TestKeyFileNames(t *testing.T) {
 	}
 }
 
+// What cuts everybody off wants a flag, and a node that runs.
+func TestRotateKeyCommand(t *testing.T) {
+	status, _, stderr := command(t.Context(), "rotate-key", "--state", t.TempDir())
+	require.Equal(t, exitUsage, status)
+	require.Contains(t, stderr, "say --now if that is meant")
+	status, _, stderr = command(t.Context(), "rotate-key", "--now", "--state", t.TempDir())
+	require.Equal(t, exitFailed, status)
+	require.Contains(t, stderr, "no node runs there")
+	require.Contains(t, stderr, "Start the node with 'waylumed up'")
+}
+
 // A backup of a state in use, and then a disaster, from the command line.
 func TestStateCommands(t *testing.T) {
 	dir, backup := t.TempDir(), filepath.Join(t.TempDir(), "backup.db")

@@ -184,12 +184,16 @@ func (dp *Dataplane) hostNow() ([]netip.Addr, error) {
 
 // bringPeers makes the device's peers those of the records.
 func (dp *Dataplane) bringPeers(ctx context.Context) ([]wgnode.Repair, error) {
-	have, err := dp.device.Peers(ctx)
+	have, err := dp.device.Status(ctx)
 	if err != nil {
 		return nil, err
 	}
-	known := make(map[wgtypes.Key]wgdev.Peer, len(have))
-	for _, p := range have {
+	if have.PrivateKey != dp.fixed.PrivateKey { // nobody has a session any more that is of use
+		repairs := []wgnode.Repair{{What: "put the node's private key back into the device"}}
+		return repairs, dp.device.SetKey(ctx, dp.fixed.PrivateKey, dp.devicePeers())
+	}
+	known := make(map[wgtypes.Key]wgdev.Peer, len(have.Peers))
+	for _, p := range have.Peers {
 		known[p.PublicKey] = p.Peer
 	}
 	var repairs []wgnode.Repair
@@ -212,6 +216,15 @@ func (dp *Dataplane) bringPeers(ctx context.Context) ([]wgnode.Repair, error) {
 		return nil, nil
 	}
 	return repairs, dp.device.Set(ctx, remove, set)
+}
+
+// devicePeers are all peers of the records, as the device is to be told of them.
+func (dp *Dataplane) devicePeers() []wgdev.Peer {
+	peers := make([]wgdev.Peer, 0, len(dp.records.peers))
+	for _, p := range dp.records.peers {
+		peers = append(peers, p.device())
+	}
+	return peers
 }
 
 func samePeer(a, b wgdev.Peer) bool {

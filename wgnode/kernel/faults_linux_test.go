@@ -215,9 +215,9 @@ func (f *faultRig) look(t *testing.T) (v faultView) {
 	lines := strings.Split(regexp.MustCompile(`_([lw])\d+\b`).ReplaceAllString(string(out), "_$1"), "\n") // a quota may be made again
 	slices.Sort(lines)                                                                                    // objects are listed by age
 	v.tables = slices.DeleteFunc(lines, func(line string) bool { return line == "" })
-	status, err := f.dp.device.Peers(t.Context())
+	status, err := f.dp.device.Status(t.Context())
 	require.NoError(t, err)
-	for _, s := range status {
+	for _, s := range status.Peers {
 		slices.SortFunc(s.AllowedIPs, netip.Prefix.Compare)
 		v.peers = append(v.peers, s.Peer)
 	}

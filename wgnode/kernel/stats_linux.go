@@ -50,12 +50,12 @@ func (dp *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode
 		return wgnode.Stats{}, fmt.Errorf("%w: %s was taken away, and could not be made anew", link.ErrNoLink, dp.cfg.Interface)
 	}
 	if query.Device {
-		list, err := device.Peers(ctx)
+		have, err := device.Status(ctx)
 		if err != nil {
 			return wgnode.Stats{}, err
 		}
-		status = make(map[wgtypes.Key]wgdev.PeerStatus, len(list))
-		for _, s := range list {
+		status = make(map[wgtypes.Key]wgdev.PeerStatus, len(have.Peers))
+		for _, s := range have.Peers {
 			status[s.PublicKey] = s
 		}
 	}

@@ -24,6 +24,11 @@ func writeInterface(w *strings.Builder, cfg wgnode.DataplaneConfig) {
 	fmt.Fprintf(w, "private_key=%s\nlisten_port=%d\n", hexKey(cfg.PrivateKey), cfg.ListenPort)
 }
 
+// writeKey says another key of the node's, and that there are no peers: every session ends.
+func writeKey(w *strings.Builder, key wgtypes.Key) {
+	fmt.Fprintf(w, "replace_peers=true\nprivate_key=%s\n", hexKey(key))
+}
+
 // writePeer says all that the device knows of a peer; its session, if there is one, goes on.
 func writePeer(w *strings.Builder, p wgnode.PeerState) {
 	fmt.Fprintf(w, "public_key=%s\npreshared_key=%s\npersistent_keepalive_interval=%d\nreplace_allowed_ips=true\n",

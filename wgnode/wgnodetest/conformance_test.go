@@ -99,6 +99,12 @@ func (r *rig) Connect(dev tun.Device, cfg wgnode.ClientConfig) (io.Closer, error
 	d := r.dataplane()
 	key := cfg.PrivateKey.PublicKey()
 	d.SetHandshake(key, time.Now(), netip.MustParseAddrPort("127.0.0.1:40000"))
+	// A device that knows another key than the node's, as it was and as it comes to be, is not heard.
+	private := d.Config().PrivateKey
+	known := func() bool { return d.Config().PrivateKey == private }
+	if private.PublicKey() != cfg.ServerKey {
+		known = func() bool { return false }
+	}
 	port := d.Peer(key)
 	l := &link{dev: dev}
 	ctx, stop := context.WithCancel(context.Background())
@@ -112,6 +118,9 @@ func (r *rig) Connect(dev tun.Device, cfg wgnode.ClientConfig) (io.Closer, error
 			n, err := dev.Read(bufs, sizes, 0)
 			if err != nil {
 				return
+			}
+			if !known() {
+				continue
 			}
 			for i := range n {
 				port.Send(bufs[i][:sizes[i]])

@@ -58,7 +58,10 @@ type handshake struct {
 	endpoint netip.AddrPort
 }
 
-var _ wgnode.Dataplane = (*Dataplane)(nil)
+var (
+	_ wgnode.Dataplane  = (*Dataplane)(nil)
+	_ wgnode.KeyChanger = (*Dataplane)(nil)
+)
 
 // NewDataplane returns a dataplane that has not been started. It serves one node.
 func NewDataplane() *Dataplane {
@@ -120,6 +123,22 @@ func (d *Dataplane) Apply(ctx context.Context, change wgnode.Change) error {
 		return err
 	}
 	d.changes = append(d.changes, change)
+	return nil
+}
+
+// SetPrivateKey forgets all handshakes. Ports go on as they are: who connects to them has no keys.
+func (d *Dataplane) SetPrivateKey(ctx context.Context, key wgtypes.Key) error {
+	if err := d.faults.check(ctx, OpSetPrivateKey); err != nil {
+		return err
+	}
+	defer d.lock()()
+	if err := d.usableLocked(); err != nil {
+		return err
+	}
+	if key != d.cfg.PrivateKey {
+		d.cfg.PrivateKey = key
+		clear(d.handshake)
+	}
 	return nil
 }
 

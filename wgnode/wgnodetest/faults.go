@@ -23,14 +23,17 @@ const (
 	OpSync
 	OpStats
 	OpClose
+	OpSetPrivateKey
 )
 
 // String is the method's name in lower case.
 func (op Op) String() string {
-	if op < OpStart || op > OpClose {
+	if op < OpStart || op > OpSetPrivateKey {
 		return "none"
 	}
-	return [...]string{OpStart: "start", OpApply: "apply", OpSync: "sync", OpStats: "stats", OpClose: "close"}[op]
+	return [...]string{
+		OpStart: "start", OpApply: "apply", OpSync: "sync", OpStats: "stats", OpClose: "close", OpSetPrivateKey: "set private key",
+	}[op]
 }
 
 // faults are what a test has planned to go wrong.
@@ -114,7 +117,7 @@ func (d *Dataplane) SetProblems(problems ...wgnode.HealthProblem) {
 	d.problems = slices.Clone(problems)
 }
 
-// Config returns what the node started the dataplane with.
+// Config returns what the node started the dataplane with, and the private key that it has now.
 func (d *Dataplane) Config() wgnode.DataplaneConfig {
 	d.mu.Lock()
 	defer d.mu.Unlock()

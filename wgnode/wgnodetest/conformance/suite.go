@@ -52,6 +52,7 @@ func tests() []test {
 		{"Repair", testRepair, false},
 		{"Atomicity", testAtomicity, false},
 		{"Suspension", testSuspension, false},
+		{"Rotation", testRotation, false},
 		{"Restart", testRestart, false},
 		{"Closing", testClosing, false},
 		{"Stats", testStats, false},

@@ -29,6 +29,11 @@ func Report(ctx context.Context, socket string, to io.Writer) error {
 }
 
 func ask(ctx context.Context, socket, verb string, to io.Writer) error {
+	return connect(ctx, socket, func(conn patientConn) error { return exchange(conn, verb, to) })
+}
+
+// connect connects to a socket for one exchange.
+func connect(ctx context.Context, socket string, exchange func(patientConn) error) error {
 	conn, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "unix", socket)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, errRefused):
@@ -38,7 +43,7 @@ func ask(ctx context.Context, socket, verb string, to io.Writer) error {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if err := exchange(patientConn{conn}, verb, to); err != nil {
+	if err := exchange(patientConn{conn}); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -71,5 +76,6 @@ func readStatus(from *bufio.Reader) error {
 	if err != nil {
 		return err
 	}
-	return parseAnswer(line)
+	_, err = parseAnswer(line)
+	return err
 }

@@ -1,4 +1,5 @@
-// Package control lets another process ask something of a node that runs: for a copy of its state, or how it is.
+// Package control lets another process ask something of a node that runs: for a copy of its state, how it is, and to take another
+// key.
 //
 // [Listen] serves a Unix socket beside the state file. Its mode is 0600, which is all that says who may ask: the user that
 // the node runs as, and root. The node writes nothing for those who ask, and opens no file that they name: a backup goes
@@ -11,7 +12,10 @@
 //	{"version":1,"verb":"backup"}
 //
 // The verb "status" asks how the node is. The answer is a line of JSON, with "error" if there is none. After {"version":1} the
-// state, or a report as JSON, follows in pieces, each with its
-// length before it as 32 bits in network byte order, at most 64 KiB; the length 0 ends them, and another line of JSON says
-// whether they are all. Either side gives up when the other does nothing for half a minute.
+// state, or a report as JSON, follows in pieces, each with its length before it as 32 bits in network byte order, at most
+// 64 KiB; the length 0 ends them, and another line of JSON says whether they are all. The verb "rotate-key" is answered by one line, once the node has another key:
+//
+//	{"version":1,"keys":{"public":"...","former":"..."}}
+//
+// Either side gives up when the other does nothing for half a minute, or for two and a half while a node changes its key.
 package control

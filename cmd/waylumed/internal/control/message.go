@@ -14,6 +14,7 @@ const (
 	protocolVersion = 1
 	verbBackup      = "backup"
 	verbStatus      = "status"
+	verbRotateKey   = "rotate-key"
 
 	// maxLine is the longest line of JSON, in bytes, with its end.
 	maxLine = 4 << 10
@@ -31,6 +32,8 @@ type request struct {
 type answer struct {
 	Version int    `json:"version"`
 	Error   string `json:"error,omitempty"`
+	// Keys answers verbRotateKey.
+	Keys *Keys `json:"keys,omitempty"`
 }
 
 // errMessage is a line that is no message of this protocol.
@@ -46,25 +49,25 @@ func parseRequest(line []byte) (request, error) {
 	case r.Version != protocolVersion:
 		return request{}, fmt.Errorf("this node speaks version %d of the protocol, and was asked in version %d: use its own waylumed",
 			protocolVersion, r.Version)
-	case r.Verb != verbBackup && r.Verb != verbStatus:
+	case r.Verb != verbBackup && r.Verb != verbStatus && r.Verb != verbRotateKey:
 		return request{}, fmt.Errorf("%w: there is no verb %.32q", errMessage, r.Verb)
 	}
 	return r, nil
 }
 
-// parseAnswer reads a line that a server sent, and returns the error that it tells of.
-func parseAnswer(line []byte) error {
+// parseAnswer reads a line that a server sent; the error is the one that it tells of.
+func parseAnswer(line []byte) (answer, error) {
 	var a answer
 	if err := parseLine(line, &a); err != nil {
-		return err
+		return answer{}, err
 	}
 	switch {
 	case a.Error != "":
-		return errors.New(a.Error)
+		return answer{}, errors.New(a.Error)
 	case a.Version != protocolVersion:
-		return fmt.Errorf("the node speaks version %d of the protocol, this program version %d", a.Version, protocolVersion)
+		return answer{}, fmt.Errorf("the node speaks version %d of the protocol, this program version %d", a.Version, protocolVersion)
 	}
-	return nil
+	return a, nil
 }
 
 // parseLine reads one value of JSON and nothing after it. Fields that are not known are those of a later version.

@@ -48,8 +48,9 @@ type Server struct {
 	err      error
 }
 
-// Listen serves a socket until Close. Whoever calls it holds the lock of the state: a socket that is there is one that a
-// process which was killed has left, and is replaced.
+// Listen serves a socket until Close. A source that is a [Reporter] is asked how the node is too, and one that is a [Rotator] for
+// other keys. Whoever calls it holds the lock of the state: a socket that is there is one that a process which was killed has
+// left, and is replaced.
 func Listen(path string, source Source) (*Server, error) {
 	listener, err := listen(path)
 	if err != nil {
@@ -138,15 +139,34 @@ func (s *Server) serve(conn net.Conn) {
 	defer conn.Close()
 	defer context.AfterFunc(s.ctx, func() { conn.Close() })()
 	patient := patientConn{conn}
+	var r request
 	line, err := readLine(bufio.NewReaderSize(patient, maxLine))
-	var write func(context.Context, io.Writer) error
 	if err == nil {
-		write, err = s.writer(line)
+		r, err = parseRequest(line)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		_ = writeLine(patient, answer{Version: protocolVersion, Error: err.Error()})
-		return
+	case r.Verb == verbRotateKey:
+		_ = writeLine(patient, s.rotateKey())
+	case r.Verb == verbStatus:
+		s.report(patient)
+	default:
+		s.send(patient, s.source.Copy)
 	}
+}
+
+// report sends how the node is.
+func (s *Server) report(patient patientConn) {
+	if reporter, ok := s.source.(Reporter); ok {
+		s.send(patient, reporter.Report)
+	} else {
+		_ = writeLine(patient, answer{Version: protocolVersion, Error: "this node does not say how it is"})
+	}
+}
+
+// send sends what is written in pieces.
+func (s *Server) send(patient patientConn, write func(context.Context, io.Writer) error) {
 	if writeLine(patient, answer{Version: protocolVersion}) != nil {
 		return
 	}
@@ -158,22 +178,6 @@ func (s *Server) serve(conn net.Conn) {
 	if pieces.end() == nil {
 		_ = writeLine(patient, last)
 	}
-}
-
-// writer is what writes the answer to a request.
-func (s *Server) writer(line []byte) (func(context.Context, io.Writer) error, error) {
-	r, err := parseRequest(line)
-	if err != nil {
-		return nil, err
-	}
-	if r.Verb == verbBackup {
-		return s.source.Copy, nil
-	}
-	reporter, ok := s.source.(Reporter)
-	if !ok {
-		return nil, errors.New("this node does not say how it is")
-	}
-	return reporter.Report, nil
 }
 
 // patientConn waits for the other side only so long, each time.

@@ -40,6 +40,6 @@ func TestBackupOfRunningNode(t *testing.T) {
 // TestNoRoomForASocket runs a node in a directory whose name is too long for a socket.
 func TestNoRoomForASocket(t *testing.T) {
 	shown, stop := runUp(t, settings(filepath.Join(t.TempDir(), strings.Repeat("x", 120))), nil)
-	require.Contains(t, shown.String(), "No backup can be made while this node runs: ")
+	require.Contains(t, shown.String(), "No backup can be made, nor the key changed, while this node runs: ")
 	stop()
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"github.com/waylume/waylume/cmd/waylumed/internal/control"
 	"github.com/waylume/waylume/cmd/waylumed/internal/state"
 	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/boltstore"
@@ -75,4 +76,24 @@ func TestKeyLeavesAnOldState(t *testing.T) {
 	got, err := keyfile.Read(state.KeyFile(dir))
 	require.NoError(t, err)
 	require.Equal(t, private, got)
+}
+
+// TestRotateKey has a node that runs take another key, and go on with it when it starts again.
+func TestRotateKey(t *testing.T) {
+	dir := t.TempDir()
+	shown, stop := runUp(t, settings(dir), nil)
+	former := field(t, shown.String(), "PublicKey")
+	keys, err := control.RotateKey(t.Context(), state.Socket(dir))
+	require.NoError(t, err)
+	require.Equal(t, former, keys.Former)
+	private, err := keyfile.Read(state.KeyFile(dir))
+	require.NoError(t, err)
+	require.Equal(t, private.PublicKey().String(), keys.Public)
+	shown.waitFor(t, "Every device needs it as PublicKey under [Peer]: "+keys.Public)
+	stop()
+	s := settings(dir)
+	s.NewPeer, s.Given = true, []string{"new-peer"}
+	shown, stop = runUp(t, s, nil)
+	require.Equal(t, keys.Public, field(t, shown.String(), "PublicKey"))
+	stop()
 }

@@ -66,7 +66,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	defer func() { err = errors.Join(err, node.Close()) }()
 	server, unserved := control.Listen(state.Socket(opts.Settings.State), served{store, node})
 	if unserved != nil { // the node is worth more than its backups
-		fmt.Fprintf(opts.Out, "No backup can be made while this node runs: %v\nNor can waylumed status ask it.\n\n", unserved)
+		fmt.Fprintf(opts.Out, "No backup can be made, nor the key changed, while this node runs: %v\nNor can waylumed status ask it.\n\n", unserved)
 	} else {
 		defer func() { err = errors.Join(err, server.Close()) }()
 	}
@@ -94,6 +94,15 @@ func (s served) Report(ctx context.Context, to io.Writer) error {
 		return err
 	}
 	return report.WriteJSON(to)
+}
+
+// RotateKey gives the node a new key.
+func (s served) RotateKey(ctx context.Context) (control.Keys, error) {
+	rotated, err := s.node.RotateKey(ctx, wgnode.KeyRotation{})
+	if err != nil {
+		return control.Keys{}, err
+	}
+	return control.Keys{Public: rotated.PublicKey.String(), Former: rotated.FormerKey.String()}, nil
 }
 
 // runner is a node that runs, and the person's view of it.

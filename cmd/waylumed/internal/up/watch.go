@@ -100,6 +100,8 @@ func (r *runner) describe(e wgnode.Event) string {
 	switch e.Kind {
 	case wgnode.NodeStarted, wgnode.PeerAdded, wgnode.AccountAdded, wgnode.NodeClosed, 0:
 		return ""
+	case wgnode.NodeRekeyed:
+		return fmt.Sprintf("The node has another key. Every device needs it as PublicKey under [Peer]: %s", e.NodeKey)
 	case wgnode.UsageThreshold:
 		return fmt.Sprintf("%s has used %d %% of its data cap: %s of %s", who, e.Percent, amount(uint64(e.Usage.Used)), amount(uint64(e.Usage.Limit)))
 	case wgnode.CapReached:

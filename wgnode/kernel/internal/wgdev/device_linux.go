@@ -49,16 +49,27 @@ type PeerStatus struct {
 	ReceivedBytes, SentBytes uint64
 }
 
+// Status is what a device has besides what it is told when it is opened.
+type Status struct {
+	// PrivateKey is the one that it has, whoever set it.
+	PrivateKey wgtypes.Key
+	// Peers are in no order.
+	Peers []PeerStatus
+}
+
 // Device is one WireGuard device. Open comes first, once; Close may come at any time, more than once, and ends what is under
-// way. Peers and Set may be called by several goroutines.
+// way. Status, Set and SetKey may be called by several goroutines.
 type Device interface {
 	Lifecycle
-	// Peers reads all peers, in no order.
-	Peers(ctx context.Context) ([]PeerStatus, error)
+	// Status reads the private key and all peers.
+	Status(ctx context.Context) (Status, error)
 	// Set removes peers, then adds peers or replaces what the device was told of them; sessions of those that stay go on.
 	// Removing one that is not there is no error. A prefix that two peers have is the last one's. What is so already is
 	// written all the same. After an error some of it may have been done.
 	Set(ctx context.Context, remove []wgtypes.Key, set []Peer) error
+	// SetKey gives the device another private key, and these peers and no others. Every session ends, also those that WireGuard
+	// itself would let a peer send in for some minutes more. After an error some of it may have been done.
+	SetKey(ctx context.Context, key wgtypes.Key, peers []Peer) error
 }
 
 // Lifecycle is how a device comes and goes.

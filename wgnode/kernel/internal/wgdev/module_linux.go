@@ -151,24 +151,41 @@ func (m *Module) Up(ctx context.Context) (port uint16, err error) {
 	return uint16(have.ListenPort), nil
 }
 
-// Peers implements [Device].
-func (m *Module) Peers(ctx context.Context) ([]PeerStatus, error) {
+// Status implements [Device].
+func (m *Module) Status(ctx context.Context) (Status, error) {
 	client, _, cfg, err := m.opened()
 	if err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("wgdev: read peers: %w", err)
+		return Status{}, fmt.Errorf("wgdev: read peers: %w", err)
 	}
 	have, err := client.Device(cfg.Name)
 	if err != nil {
-		return nil, fmt.Errorf("wgdev: read peers of %s: %w", cfg.Name, explain(err))
+		return Status{}, fmt.Errorf("wgdev: read peers of %s: %w", cfg.Name, explain(err))
 	}
 	peers := make([]PeerStatus, 0, len(have.Peers))
 	for _, p := range have.Peers {
 		peers = append(peers, moduleStatus(p))
 	}
-	return peers, nil
+	return Status{have.PrivateKey, peers}, nil
+}
+
+// SetKey implements [Device]. The module removes the peers before it takes the key (drivers/net/wireguard/netlink.c,
+// wg_set_device), so that it need not compute anew for each what those two share.
+func (m *Module) SetKey(ctx context.Context, key wgtypes.Key, peers []Peer) error {
+	client, _, cfg, err := m.opened()
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err == nil {
+		m.writes.Add(1)
+		err = explain(client.ConfigureDevice(cfg.Name, wgtypes.Config{PrivateKey: &key, ReplacePeers: true}))
+	}
+	if err != nil {
+		return fmt.Errorf("wgdev: set the private key of %s: %w", cfg.Name, err)
+	}
+	return m.Set(ctx, nil, peers)
 }
 
 // Set implements [Device].

@@ -105,7 +105,7 @@ func TestModuleDeleted(t *testing.T) {
 	d := NewModule(c)
 	l := start(t, d, config(t))
 	require.NoError(t, c.Delete(l.Index))
-	_, err := d.Peers(t.Context())
+	_, err := d.Status(t.Context())
 	require.ErrorIs(t, err, link.ErrNoLink)
 	require.ErrorContains(t, err, "deleted")
 	require.ErrorIs(t, d.Set(t.Context(), nil, []Peer{{PublicKey: key(t).PublicKey()}}), link.ErrNoLink)

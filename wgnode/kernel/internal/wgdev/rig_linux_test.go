@@ -90,13 +90,13 @@ func start(t *testing.T, d Device, cfg Config) link.Link {
 // get returns the device's peers by key.
 func get(t *testing.T, d Device) map[wgtypes.Key]PeerStatus {
 	t.Helper()
-	peers, err := d.Peers(t.Context())
+	have, err := d.Status(t.Context())
 	require.NoError(t, err)
-	byKey := make(map[wgtypes.Key]PeerStatus, len(peers))
-	for _, p := range peers {
+	byKey := make(map[wgtypes.Key]PeerStatus, len(have.Peers))
+	for _, p := range have.Peers {
 		byKey[p.PublicKey] = p
 	}
-	require.Len(t, byKey, len(peers))
+	require.Len(t, byKey, len(have.Peers))
 	return byKey
 }
 
@@ -163,13 +163,39 @@ func newClient(t *testing.T, server wgtypes.Key, psk wgtypes.Key, addr netip.Add
 		if err := conn.EnsureAddresses(l.Index, []netip.Prefix{netip.PrefixFrom(addr, 24)}); err != nil {
 			return err
 		}
-		peer := Peer{PublicKey: server, PresharedKey: psk, AllowedIPs: []netip.Prefix{netip.PrefixFrom(gateway, 32)}}
-		if err := c.dev.Set(t.Context(), nil, []Peer{peer}); err != nil {
+		return nil
+	})
+	c.meet(server, psk, gateway)
+	return c
+}
+
+// meet has the peer know a device by a key, and by no other.
+func (c *client) meet(server, psk wgtypes.Key, gateway netip.Addr) {
+	c.t.Helper()
+	for known := range get(c.t, c.dev) {
+		require.NoError(c.t, c.dev.Set(c.t.Context(), []wgtypes.Key{known}, nil))
+	}
+	peer := Peer{PublicKey: server, PresharedKey: psk, AllowedIPs: []netip.Prefix{netip.PrefixFrom(gateway, 32)}}
+	require.NoError(c.t, c.dev.Set(c.t.Context(), nil, []Peer{peer}))
+	require.NoError(c.t, c.dev.device.IpcSet(fmt.Sprintf("public_key=%s\nendpoint=10.1.0.1:%d\n", hexKey(server), testPort)))
+}
+
+// send sends datagrams that nobody answers, and waits until they were sent.
+func (c *client) send(to netip.Addr, n int) {
+	c.t.Helper()
+	c.host.Do(c.t, func() error {
+		socket, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, 9)))
+		if err != nil {
 			return err
 		}
-		return c.dev.device.IpcSet(fmt.Sprintf("public_key=%s\nendpoint=10.1.0.1:%d\n", hexKey(server), testPort))
+		for range n {
+			if _, err := socket.Write([]byte("hello")); err != nil {
+				return errors.Join(err, socket.Close())
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		return socket.Close()
 	})
-	return c
 }
 
 func (c *client) peer(psk wgtypes.Key) Peer {

@@ -141,20 +141,36 @@ func (t *TUN) Up(ctx context.Context) (port uint16, err error) {
 	return report.listenPort, nil
 }
 
-// Peers implements [Device].
-func (t *TUN) Peers(ctx context.Context) ([]PeerStatus, error) {
+// Status implements [Device].
+func (t *TUN) Status(ctx context.Context) (Status, error) {
 	dev, _, cfg, err := t.opened()
 	if err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("wgdev: read peers: %w", err)
+		return Status{}, fmt.Errorf("wgdev: read peers: %w", err)
 	}
 	report, err := readReport(dev)
 	if err != nil {
-		return nil, fmt.Errorf("wgdev: read peers of %s: %w", cfg.Name, err)
+		return Status{}, fmt.Errorf("wgdev: read peers of %s: %w", cfg.Name, err)
 	}
-	return report.peers, nil
+	return Status{report.privateKey, report.peers}, nil
+}
+
+// SetKey implements [Device]. The peers go before the key comes, which otherwise takes time for each.
+func (t *TUN) SetKey(ctx context.Context, key wgtypes.Key, peers []Peer) error {
+	dev, _, cfg, err := t.opened()
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err == nil {
+		t.writes.Add(1)
+		err = dev.IpcSet("replace_peers=true\nprivate_key=" + hexKey(key) + "\n")
+	}
+	if err != nil {
+		return fmt.Errorf("wgdev: set the private key of %s: %w", cfg.Name, err)
+	}
+	return t.Set(ctx, nil, peers)
 }
 
 // Set implements [Device].

@@ -42,7 +42,7 @@ func TestTUNTaken(t *testing.T) {
 	d := NewTUN(c)
 	start(t, d, cfg)
 	cannot("another process has wl0 open: end it")
-	_, err := d.Peers(t.Context())
+	_, err := d.Status(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, d.Close(false))
 
@@ -107,7 +107,7 @@ func TestTUNDeleted(t *testing.T) {
 		case <-time.After(30 * time.Second):
 			t.Fatal("the device does not notice")
 		}
-		_, err = d.Peers(t.Context())
+		_, err = d.Status(t.Context())
 		require.ErrorIs(t, err, link.ErrNoLink)
 		require.ErrorIs(t, d.Set(t.Context(), nil, nil), link.ErrNoLink)
 		require.NoError(t, d.Close(false))
@@ -179,7 +179,7 @@ func TestParseReport(t *testing.T) {
 	}
 	want.PublicKey, _ = parseKey(k)
 	want.PresharedKey = want.PublicKey
-	require.Equal(t, report{listenPort: 51820, peers: []PeerStatus{want}}, got)
+	require.Equal(t, report{privateKey: want.PublicKey, listenPort: 51820, peers: []PeerStatus{want}}, got)
 	for _, bad := range []string{
 		"listen_port=70000", "public_key=abcd", "public_key=" + k + "\nallowed_ip=x", "public_key=" + k + "\nendpoint=x",
 		"public_key=" + k + "\npreshared_key=zz", "public_key=" + k + "\nrx_bytes=-1",

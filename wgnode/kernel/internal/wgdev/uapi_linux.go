@@ -36,6 +36,7 @@ func hexKey(key wgtypes.Key) string { return hex.EncodeToString(key[:]) }
 
 // report is what the device says of itself.
 type report struct {
+	privateKey wgtypes.Key
 	listenPort uint16
 	peers      []PeerStatus
 }
@@ -73,12 +74,7 @@ func (r *report) take(name, value string) error {
 		return err
 	}
 	if len(r.peers) == 0 {
-		if name != "listen_port" {
-			return nil
-		}
-		port, err := strconv.ParseUint(value, 10, 16)
-		r.listenPort = uint16(port)
-		return err
+		return r.takeOwn(name, value)
 	}
 	p := &r.peers[len(r.peers)-1]
 	var err error
@@ -111,6 +107,19 @@ func (r *report) take(name, value string) error {
 		p.ReceivedBytes, err = strconv.ParseUint(value, 10, 64)
 	case "tx_bytes":
 		p.SentBytes, err = strconv.ParseUint(value, 10, 64)
+	}
+	return err
+}
+
+// takeOwn takes one line that is of no peer.
+func (r *report) takeOwn(name, value string) (err error) {
+	switch name {
+	case "private_key":
+		r.privateKey, err = parseKey(value)
+	case "listen_port":
+		var port uint64
+		port, err = strconv.ParseUint(value, 10, 16)
+		r.listenPort = uint16(port)
 	}
 	return err
 }

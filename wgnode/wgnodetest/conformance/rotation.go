@@ -1,0 +1,124 @@
+package conformance
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/quota"
+	"github.com/waylume/waylume/wgnode"
+)
+
+// testRotation gives the node other keys: who has the new one connects, and who has the former one does not, not even in a session
+// that stood; caps and counters go on over it, to the byte; and the key outlives the node.
+func testRotation(t *testing.T, h Harness) {
+	w := newWorld(t, h)
+	w.rotateQuietly()
+	w.rotateUnderLoad()
+}
+
+// rotate gives the node another key, and looks whether everybody is told of it.
+func (w *world) rotate() wgnode.RotatedKey {
+	w.t.Helper()
+	rotated, err := w.node.RotateKey(w.ctx, wgnode.KeyRotation{})
+	require.NoError(w.t, err)
+	require.NotEqual(w.t, rotated.FormerKey, rotated.PublicKey)
+	require.Equal(w.t, rotated.PublicKey, w.publicKey())
+	return rotated
+}
+
+func (w *world) publicKey() wgtypes.Key {
+	w.t.Helper()
+	status, err := w.node.Status(w.ctx)
+	require.NoError(w.t, err)
+	return status.PublicKey
+}
+
+func (w *world) rotateQuietly() {
+	w.t.Helper()
+	const limit = 100_000
+	c := w.join(wgnode.PeerSpec{SpeedLimit: both(mbit(20)), DataCap: quota.Cap{Bytes: limit, Counted: quota.CountDownload}})
+	w.puller(c, internet4, unitPayload).until(func() bool { return w.counters(c).Download >= limit/3 })
+	w.eventually(func() bool { return w.calm(c) == w.counters(c).Download }, "not what was delivered is counted")
+	received, before := w.calm(c), w.counters(c)
+
+	rotated := w.rotate()
+	require.Equal(w.t, rotated.FormerKey, c.cfg.ServerKey)
+	w.cutOff(c)
+	require.Equal(w.t, received, c.quiet(), "a session of the former key receives data")
+	require.Equal(w.t, before, w.counters(c), "a session of the former key moves data")
+	c.disconnect()
+	late := connect(w, c.cfg)
+	w.cutOff(late)
+	require.Equal(w.t, before, w.counters(late), "the former key moves data")
+	require.Zero(w.t, late.quiet())
+
+	c = w.reconnect(late, late.key(), late.cfg.PrivateKey)
+	require.Equal(w.t, rotated.PublicKey, c.cfg.ServerKey)
+	require.Equal(w.t, late.cfg.Addrs, c.cfg.Addrs)
+	repairs, err := w.node.Sync(w.ctx)
+	require.NoError(w.t, err)
+	require.Empty(w.t, repairs)
+	w.puller(c, internet4, unitPayload).until(func() bool { return w.peerStats(c.key()).Depleted })
+	require.Equal(w.t, uint64(limit/unit*unit), received+w.calm(c), "bytes delivered in all")
+	require.Equal(w.t, uint64(limit/unit*unit), w.counters(c).Download)
+}
+
+// rotateUnderLoad rotates while a peer sends, and another comes and goes. What arrived of the one's is what was counted. The node
+// then starts again with the key that it was given last.
+func (w *world) rotateUnderLoad() {
+	w.t.Helper()
+	c := w.join(wgnode.PeerSpec{})
+	s := w.serveUDP(w.at(internet4), silent)
+	for range 3 {
+		stop := w.sendAlways(c, s)
+		seen := s.arrived.Load()
+		w.eventually(func() bool { return s.arrived.Load() > seen+100 }, "the datagrams do not arrive")
+		other, err := w.node.AddPeer(w.ctx, wgnode.PeerSpec{})
+		require.NoError(w.t, err)
+		w.rotate()
+		require.NoError(w.t, w.node.RemovePeer(w.ctx, other.PublicKey))
+		stop()
+		c = w.reconnect(c, c.key(), c.cfg.PrivateKey)
+	}
+	stop := w.sendAlways(c, s)
+	seen := s.arrived.Load()
+	w.eventually(func() bool { return s.arrived.Load() > seen }, "the last key is of no use")
+	stop()
+	w.eventually(func() bool {
+		counted := w.counters(c).Upload
+		return counted == s.arrived.Load()*unit && counted == w.counters(c).Upload
+	}, "not what arrived is counted")
+
+	require.NoError(w.t, w.node.Close())
+	w.startNode()
+	require.Equal(w.t, c.cfg.ServerKey, w.publicKey(), "the key that the node was given last")
+	w.exits(w.reconnect(c, c.key(), c.cfg.PrivateKey))
+}
+
+// sendAlways has a client send datagrams of one unit each, until stop.
+func (w *world) sendAlways(c *client, to *server) (stop func()) {
+	w.t.Helper()
+	conn, err := c.stack.Dial(w.ctx, "udp", to.addr)
+	require.NoError(w.t, err)
+	ended := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-ended:
+				return
+			case <-time.After(time.Millisecond):
+				_, _ = conn.Write(make([]byte, unitPayload)) // lost like any datagram
+			}
+		}
+	})
+	return sync.OnceFunc(func() {
+		close(ended)
+		wg.Wait()
+		_ = conn.Close()
+	})
+}
