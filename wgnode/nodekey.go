@@ -184,7 +184,7 @@ func (n *Node) otherKey(k *kept, public wgtypes.Key) error {
 		remedy = "move the file away, and the store's key is put there"
 	}
 	return fmt.Errorf("%w: key file %s has the key of %s, and %d peers know this node by %s: %s, or set Config.AcceptNewKey to go on "+
-		"with the file's, with which all clients need new configurations",
+		"with the file's, with which all clients need new configurations (but those that got them since this state was saved)",
 		ErrKeyMismatch, n.cfg.PrivateKeyFile, public, len(k.peers), k.key.known(), remedy)
 }
 

@@ -177,10 +177,12 @@ func (f *fileRotation) write(ctx context.Context) error {
 	return nil
 }
 
-// restore puts the former key back. As long as the file may have the next one, the store knows both.
+// restore sees to it that the file has the former key. As long as it may have the next one, the store knows both.
 func (f *fileRotation) restore(ctx context.Context) error {
-	if err := keyfile.Replace(f.path, f.former); err != nil {
-		return fmt.Errorf("%w (the next start may have the new key)", err)
+	if has, err := keyfile.Read(f.path); err != nil || has != f.former {
+		if err := keyfile.Replace(f.path, f.former); err != nil {
+			return fmt.Errorf("%w (the next start may have the new key)", err)
+		}
 	}
 	return f.node.commit(ctx, f.before, f.before)
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -264,6 +265,23 @@ func TestFileFailsInRotation(t *testing.T) {
 		require.Equal(t, at == "write", has == former)
 		require.Equal(t, has, r.again(t, inFile(path)).keyNow(t))
 	}
+}
+
+// TestFileCannotBeWritten has a key file that can only be read, as a secret that is mounted: here its name is so long that none
+// fits beside it.
+func TestFileCannotBeWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), strings.Repeat("k", 250))
+	private := privateKey(t)
+	require.NoError(t, os.WriteFile(path, []byte(private.String()), 0o400))
+	r := startRig(t, inFile(path))
+	r.add(t, PeerSpec{})
+	_, err := r.RotateKey(t.Context(), KeyRotation{})
+	require.ErrorContains(t, err, "write private key: replace key file "+path)
+	require.NotContains(t, err.Error(), "the next start")
+	require.Equal(t, private, r.keyNow(t))
+	known, _ := r.store.keyInStore(t, private)
+	require.Equal(t, keyRecord{public: private.PublicKey()}, known)
+	require.Equal(t, private, r.again(t, inFile(path)).keyNow(t))
 }
 
 // TestRotationBesideOthers rotates while peers come, are rekeyed and go, and others look.

@@ -30,6 +30,15 @@ func TestExposed(t *testing.T) {
 	require.NoError(t, os.Chmod(path, 0o600))
 	_, err = Read(through)
 	require.NoError(t, err)
+	next := newKey(t)
+	require.NoError(t, Replace(through, next))
+	alone(t, path)
+	alone(t, through)
+	for _, name := range []string{path, through} {
+		got, err := Read(name)
+		require.NoError(t, err)
+		require.Equal(t, next, got, "the link stays, and leads to the key")
+	}
 
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	require.NoError(t, syscall.Mkfifo(pipe, 0o600))

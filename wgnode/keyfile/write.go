@@ -23,9 +23,17 @@ func Create(path string, key wgtypes.Key) error {
 }
 
 // Replace writes a key in place of what is in a file, or into a new one: at every moment the file is what it was or what it
-// shall be. After an error it is the one or the other. A symbolic link is replaced itself. The error is an [*Error].
+// shall be. After an error it is the one or the other. Through a symbolic link, what it leads to is replaced. The error is an
+// [*Error].
 func Replace(path string, key wgtypes.Key) error {
-	if err := write(path, key, os.Rename); err != nil {
+	target, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		target, err = path, nil
+	}
+	if err == nil {
+		err = write(target, key, os.Rename)
+	}
+	if err != nil {
 		return &Error{"replace", path, err}
 	}
 	return nil

@@ -76,7 +76,7 @@ func (m *Module) begin() error {
 	return nil
 }
 
-// configure writes what differs from cfg, and nothing of the peers.
+// configure writes what differs from cfg, and nothing of the peers unless the key does.
 func (m *Module) configure(cfg Config, l link.Link) (*wgctrl.Client, error) {
 	if err := m.conn.EnsureAttributes(l.Index, link.Attributes{MTU: cfg.MTU, NoLinkLocal: true}); err != nil {
 		return nil, err
@@ -93,7 +93,8 @@ func (m *Module) configure(cfg Config, l link.Link) (*wgctrl.Client, error) {
 	// a port or a mark makes peers look for their way out anew.
 	var change wgtypes.Config
 	if have.PrivateKey != cfg.PrivateKey {
-		change.PrivateKey = &cfg.PrivateKey
+		// The former key's sessions would let peers send for some minutes more.
+		change.PrivateKey, change.ReplacePeers = &cfg.PrivateKey, true
 	}
 	if port := int(cfg.ListenPort); have.ListenPort != port && port != 0 {
 		change.ListenPort = &port
