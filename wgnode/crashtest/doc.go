@@ -26,6 +26,9 @@
 //
 // A sync that comes while packets pass may mend with package kernel: it may be the first to see that a quota was used up.
 //
+// Nodes that do nothing but change their key are killed apart (TestRotation): devices that come and go with each key are the
+// conformance suite's.
+//
 //	go test ./wgnode/crashtest                                  # what CI runs
 //	go test ./wgnode/crashtest -args -kills 1000 -seed 42       # or: make crash N=1000 SEED=42
 //	go test -v -run TestVM ./wgnode/crashtest -args -kills 50   # with the kernel's WireGuard module, in a virtual machine

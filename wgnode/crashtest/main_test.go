@@ -12,5 +12,8 @@ func TestMain(m *testing.M) {
 	if asked, ok := os.LookupEnv(orderVariable); ok {
 		os.Exit(serve(asked))
 	}
+	if dir, ok := os.LookupEnv(rotationVariable); ok {
+		os.Exit(serveRotation(dir, os.Getenv(keyFileVariable)))
+	}
 	os.Exit(netns.Main(m, "-test.parallel=1"))
 }
