@@ -47,6 +47,12 @@
 // hour or a day, also by who is gone. A log that fails holds nothing up: it is told as [UsageLogFailed], and what was used
 // meanwhile counts when it works again.
 //
+// # The node's key
+//
+// It is in the [Store], or, out of that and its backups, in [Config.PrivateKeyFile], or the program's own affair with
+// [Config.PrivateKey]. A node that has peers does not start with another key than they know unless it is told so. [Node.RotateKey]
+// changes it while the node runs.
+//
 // # Privileges
 //
 // None of its own: what is needed is up to the dataplane. Package userspace under this one needs nothing; a kernel

@@ -139,7 +139,12 @@ func (n *Node) meetDeadlines(ctx context.Context, now time.Time) {
 
 // sync brings the dataplane to what it should be. The caller holds the slot.
 func (n *Node) sync(ctx context.Context) ([]Repair, error) {
-	repairs, err := n.cfg.Dataplane.Sync(ctx, n.inv.state())
+	repairs, err := n.mendKey(ctx)
+	if err == nil {
+		var mended []Repair
+		mended, err = n.cfg.Dataplane.Sync(ctx, n.inv.state())
+		repairs = append(repairs, mended...)
+	}
 	n.report(SyncFailed, err)
 	n.health.synced(ctx, err)
 	if err != nil {

@@ -34,6 +34,8 @@ type Node struct {
 	// owed are mutations whose opposite may have become durable although it was to be undone.
 	owed    map[recordID]Mutation
 	resting resting
+	// keyDoubtful: the dataplane may have another private key than the node.
+	keyDoubtful bool
 	// usageLog writes Config.UsageLog; nil: there is none.
 	usageLog *usageWriter
 

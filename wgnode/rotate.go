@@ -103,7 +103,11 @@ func (n *Node) rotationSteps(former, next wgtypes.Key) ([]step, error) {
 	applied := step{
 		name: "apply to dataplane",
 		do:   func(ctx context.Context) error { return changer.SetPrivateKey(ctx, next) },
-		undo: func(ctx context.Context) error { return changer.SetPrivateKey(ctx, former) },
+		undo: func(ctx context.Context) error {
+			err := changer.SetPrivateKey(ctx, former)
+			n.keyDoubtful = err != nil
+			return err
+		},
 	}
 	if n.cfg.PrivateKeyFile == "" {
 		before, err := keyRecord{private: former}.encode()
@@ -126,6 +130,18 @@ func (n *Node) rotationSteps(former, next wgtypes.Key) ([]step, error) {
 		applied,
 		{name: "write to store", do: f.finish},
 	}, nil
+}
+
+// mendKey gives the dataplane the node's key after a rotation that could not be undone. The caller holds the slot.
+func (n *Node) mendKey(ctx context.Context) ([]Repair, error) {
+	if !n.keyDoubtful {
+		return nil, nil
+	}
+	if err := n.cfg.Dataplane.(KeyChanger).SetPrivateKey(ctx, wgtypes.Key(n.up.privateKey.Bytes())); err != nil {
+		return nil, fmt.Errorf("put the node's private key back: %w", err)
+	}
+	n.keyDoubtful = false
+	return []Repair{{What: "put the node's private key back"}}, nil
 }
 
 // fileRotation takes a key in a file to another, of which the store knows the public part. While it is under way the store knows

@@ -284,6 +284,48 @@ func TestFileCannotBeWritten(t *testing.T) {
 	require.Equal(t, private, r.again(t, inFile(path)).keyNow(t))
 }
 
+// TestRotationNotUndone has the dataplane refuse the former key after the store has refused the rotation: the next sync that can
+// puts it back.
+func TestRotationNotUndone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := keyFile(t)
+		r := startRig(t, inFile(path))
+		r.add(t, PeerSpec{})
+		former, next := r.keyNow(t), privateKey(t)
+		r.drain()
+		calls := 0
+		r.dataplane.setHook(func(_ context.Context, name string) error {
+			if name == "SetPrivateKey" {
+				if calls++; calls > 1 {
+					return errInjected
+				}
+			}
+			return nil
+		})
+		r.store.set(func(batch []Mutation) error {
+			if calls == 1 {
+				return errInjected
+			}
+			return nil
+		}, nil)
+		_, err := r.RotateKey(t.Context(), KeyRotation{PrivateKey: next})
+		require.ErrorContains(t, err, "write to store: injected fault")
+		require.ErrorContains(t, err, "undo apply to dataplane: injected fault")
+		require.Equal(t, next, r.dataplane.cfg.PrivateKey)
+		synctest.Wait()
+		require.Equal(t, []EventKind{SyncFailed}, r.kinds())
+		r.dataplane.setHook(nil)
+		repairs, err := r.Sync(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []Repair{{What: "put the node's private key back"}}, repairs)
+		require.Equal(t, former, r.keyNow(t))
+		repairs, err = r.Sync(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, repairs)
+		require.Equal(t, former, r.again(t, inFile(path)).keyNow(t))
+	})
+}
+
 // TestRotationBesideOthers rotates while peers come, are rekeyed and go, and others look.
 func TestRotationBesideOthers(t *testing.T) {
 	path := keyFile(t)
