@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ type rig struct {
 	ctx      context.Context // ends with the rig
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
+	private  atomic.Pointer[wgtypes.Key] // that the node has
 
 	mu      sync.Mutex
 	current *wgnodetest.Dataplane // guarded by mu
@@ -79,7 +81,26 @@ func (r *rig) Dataplane() (wgnode.Dataplane, error) {
 			r.internet.Inject(packet)
 		}
 	})
-	return d, nil
+	return &keyed{d, &r.private}, nil
+}
+
+// keyed tells the rig of the key that the dataplane has.
+type keyed struct {
+	*wgnodetest.Dataplane
+	private *atomic.Pointer[wgtypes.Key]
+}
+
+func (k *keyed) Start(ctx context.Context, cfg wgnode.DataplaneConfig, want wgnode.State) (wgnode.DataplaneInfo, error) {
+	k.private.Store(&cfg.PrivateKey)
+	return k.Dataplane.Start(ctx, cfg, want)
+}
+
+func (k *keyed) SetPrivateKey(ctx context.Context, key wgtypes.Key) error {
+	err := k.Dataplane.SetPrivateKey(ctx, key)
+	if err == nil {
+		k.private.Store(&key)
+	}
+	return err
 }
 
 func (r *rig) Ail(wgnode.Dataplane) (wgnode.ProblemKind, func() error, error) {
@@ -100,8 +121,8 @@ func (r *rig) Connect(dev tun.Device, cfg wgnode.ClientConfig) (io.Closer, error
 	key := cfg.PrivateKey.PublicKey()
 	d.SetHandshake(key, time.Now(), netip.MustParseAddrPort("127.0.0.1:40000"))
 	// A device that knows another key than the node's, as it was and as it comes to be, is not heard.
-	private := d.Config().PrivateKey
-	known := func() bool { return d.Config().PrivateKey == private }
+	private := r.private.Load()
+	known := func() bool { return r.private.Load() == private }
 	if private.PublicKey() != cfg.ServerKey {
 		known = func() bool { return false }
 	}

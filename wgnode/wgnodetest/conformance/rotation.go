@@ -80,7 +80,7 @@ func (w *world) rotateUnderLoad() {
 	for range 3 {
 		stop := w.sendAlways(c, s)
 		seen := s.arrived.Load()
-		w.eventually(func() bool { return s.arrived.Load() > seen+100 }, "the datagrams do not arrive")
+		w.eventually(func() bool { return s.arrived.Load() > seen+50 }, "the datagrams do not arrive")
 		other, err := w.node.AddPeer(w.ctx, wgnode.PeerSpec{})
 		require.NoError(w.t, err)
 		w.rotate()
