@@ -177,7 +177,7 @@ const childEnv = "USAGELOG_TEST_CHILD"
 
 // child appends readings that grow by one byte each, from where the log is, an hour apart, and says each that is there.
 func child(dir string) int {
-	l, err := usagelog.Open(dir, usagelog.Options{})
+	l, err := usagelog.Open(dir, usagelog.Options{Retention: usagelog.MaxRetention}) // the hours of a fast machine are many days
 	if err != nil {
 		fmt.Println(err)
 		return 1

@@ -158,7 +158,7 @@ func TestRotationNotUndone(t *testing.T) {
 		require.ErrorContains(t, err, "undo apply to dataplane: injected fault")
 		require.Equal(t, next, r.dataplane.cfg.PrivateKey)
 		synctest.Wait()
-		require.Equal(t, []EventKind{SyncFailed}, r.kinds())
+		require.Equal(t, []EventKind{ProblemBegan, ProblemOver, SyncFailed}, r.kinds(), "the store failed, and then the dataplane")
 		r.dataplane.setHook(nil)
 		repairs, err := r.Sync(t.Context())
 		require.NoError(t, err)
