@@ -130,6 +130,16 @@ func (h *health) synced(ctx context.Context, err error) {
 	}
 }
 
+// logged notes how the usage log was written the last time.
+func (h *health) logged(err error) {
+	if err == nil {
+		h.lacks(UsageLogFailing)
+		return
+	}
+	h.has(HealthProblem{Kind: UsageLogFailing, What: fmt.Sprintf("what is used over time is not logged: %v; see that the disk has room, works, "+
+		"and can be written to: the node goes on trying, and nothing is lost while it runs", err)})
+}
+
 // dataplane notes how syncing with the dataplane, and reading it, went the last time.
 func (h *health) dataplane(unsynced, unread error) {
 	h.unsynced, h.unread = unsynced, unread

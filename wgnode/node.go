@@ -93,7 +93,10 @@ func New(cfg Config) (*Node, error) {
 	}
 	if cfg.UsageLog != nil {
 		n.usageLog = &usageWriter{
-			log: cfg.UsageLog, logger: n.log, report: func(err error) { n.report(UsageLogFailed, err) },
+			log: cfg.UsageLog, logger: n.log, report: func(err error) {
+				n.report(UsageLogFailed, err)
+				n.health.logged(err)
+			},
 		}
 	}
 	return n, nil

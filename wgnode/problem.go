@@ -35,6 +35,8 @@ const (
 	SocketsFail
 	// StoreFailing: what was to be stored was not, and is tried again. Area: store.
 	StoreFailing
+	// UsageLogFailing: the usage log is not written; what was used meanwhile counts when it is. Area: usage log.
+	UsageLogFailing
 	// QuotaEventsLost: data caps that were used up were not told of at once. Told by the dataplane. Area: quota events.
 	QuotaEventsLost
 	// ClockJumped: the clock was set by more than 5 s while the node ran. It is over an hour after the last time. Area: clock.
@@ -50,7 +52,7 @@ var problemKinds = [...]struct{ name, area string }{
 	HandshakesUnanswered: {"handshakes-unanswered", "handshakes"}, HandshakesCeased: {"handshakes-ceased", "handshakes"},
 	ForwardingOff: {"forwarding-off", "forwarding"}, UplinkDown: {"uplink-down", "forwarding"},
 	FirewallCloses: {"firewall-closes", "forwarding"}, SocketsFail: {"sockets-fail", "forwarding"},
-	StoreFailing: {"store-failing", "store"}, QuotaEventsLost: {"quota-events-lost", "quota events"},
+	StoreFailing: {"store-failing", "store"}, UsageLogFailing: {"usage-log-failing", "usage log"}, QuotaEventsLost: {"quota-events-lost", "quota events"},
 	ClockJumped: {"clock-jumped", "clock"}, ClockBehind: {"clock-behind", "clock"},
 }
 
@@ -62,7 +64,7 @@ func (k ProblemKind) String() string {
 	return fmt.Sprintf("problem-%d", int(k))
 }
 
-// Area is "interface", "handshakes", "forwarding", "store", "quota events" or "clock"; empty for a kind that there is not.
+// Area is "interface", "handshakes", "forwarding", "store", "usage log", "quota events" or "clock"; empty for a kind that there is not.
 func (k ProblemKind) Area() string {
 	if k > 0 && int(k) < len(problemKinds) {
 		return problemKinds[k].area

@@ -80,7 +80,12 @@ func TestFailingUsageLog(t *testing.T) {
 		require.True(t, r.dataplane.move(young.PublicKey, quota.Download, 30))
 		time.Sleep(3 * time.Hour)
 		synctest.Wait()
-		require.Equal(t, []EventKind{UsageLogFailed, PeerRemoved, PeerAdded}, r.kinds())
+		require.Equal(t, []EventKind{UsageLogFailed, ProblemBegan, PeerRemoved, PeerAdded}, r.kinds())
+		status, err := r.Status(t.Context())
+		require.NoError(t, err)
+		require.Len(t, status.Problems, 1)
+		require.Equal(t, UsageLogFailing, status.Problems[0].Kind)
+		require.Contains(t, status.Problems[0].What, "injected fault")
 		require.Empty(t, inDirectory(t, dir))
 
 		log.set(nil)
@@ -94,8 +99,8 @@ func TestFailingUsageLog(t *testing.T) {
 
 		log.set(func() error { return errInjected })
 		require.NoError(t, r.RemovePeers(t.Context(), []wgtypes.Key{stays.PublicKey, young.PublicKey}))
-		require.Equal(t, []EventKind{UsageLogFailed, PeerRemoved, PeerRemoved}, r.kinds(), "the next row of failures")
-		err := r.Close()
+		require.Equal(t, []EventKind{ProblemOver, UsageLogFailed, ProblemBegan, PeerRemoved, PeerRemoved}, r.kinds(), "the next row of failures")
+		err = r.Close()
 		require.ErrorIs(t, err, errInjected)
 		require.ErrorContains(t, err, "write usage log")
 		require.Equal(t, want, inDirectory(t, dir))
@@ -162,7 +167,7 @@ func TestHangingUsageLog(t *testing.T) {
 		require.Zero(t, time.Since(began))
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		require.Equal(t, []EventKind{PeerRemoved, PeerRemoved, PeerAdded, UsageLogFailed}, r.kinds())
+		require.Equal(t, []EventKind{PeerRemoved, PeerRemoved, PeerAdded, UsageLogFailed, ProblemBegan}, r.kinds())
 
 		began = time.Now()
 		err := r.Close()

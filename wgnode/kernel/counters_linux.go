@@ -57,6 +57,14 @@ func (dp *Dataplane) wasSetBack(name string) bool {
 	return dp.setBack[name]
 }
 
+// forget ends what was noted of a meter whose quotas were made anew; of one that is gone, all. The caller holds mu.
+func (dp *Dataplane) forget(name string, gone bool) {
+	delete(dp.setBack, name)
+	if gone {
+		delete(dp.seen, name)
+	}
+}
+
 // lastSeen are the counters of a meter that were last read, or the ones given, which are older.
 func (dp *Dataplane) lastSeen(name string, seed quota.Counters) quota.Counters {
 	dp.mu.RLock()

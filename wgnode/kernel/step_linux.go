@@ -351,10 +351,10 @@ func (s *step) record() {
 	}
 	for id, a := range s.accounts {
 		r.setAccount(id, a)
-		delete(s.dp.setBack, accountName(id))
+		s.dp.forget(accountName(id), a == nil)
 	}
 	for key, p := range s.peers {
 		r.setPeer(key, p)
-		delete(s.dp.setBack, peerName(key))
+		s.dp.forget(peerName(key), p == nil)
 	}
 }

@@ -3,7 +3,9 @@ package kernel
 import (
 	"context"
 	"errors"
+	"maps"
 
+	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/kernel/internal/nft"
 	"github.com/waylume/waylume/wgnode/kernel/internal/rules"
@@ -82,6 +84,10 @@ func (dp *Dataplane) bringTables(ctx context.Context, want wgnode.State, policy 
 	}
 	dp.mu.Lock()
 	dp.records, dp.policy, dp.node = next, policy, want.SpeedLimit
+	maps.DeleteFunc(dp.seen, func(name string, _ quota.Counters) bool {
+		_, ok := next.subjects[name]
+		return !ok
+	})
 	dp.mu.Unlock()
 	return attribute(notes, next), nil
 }
