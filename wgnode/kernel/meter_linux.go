@@ -100,6 +100,15 @@ func (m meter) afresh(now quota.Counters) meter {
 	return m
 }
 
+// anew is the meter with both quotas made anew from what was counted.
+func (m meter) anew(now quota.Counters) meter {
+	m = m.afresh(now)
+	if m.watch.name != "" {
+		m.watch = m.newQuota(endWatch, m.watch.at, now.Of(m.budget.Counted))
+	}
+	return m
+}
+
 func (m *meter) newQuota(end string, at, used uint64) quotaObject {
 	m.generations++
 	return quotaObject{name: m.name + end + strconv.Itoa(m.generations), at: at, used: used}

@@ -20,14 +20,14 @@ func TestTaken(t *testing.T) { eachDriver(t, testTaken) }
 
 func testTaken(t *testing.T, driver kernel.Driver) {
 	for _, disturb := range []string{
-		"delete table " + inetTable, "reset counters table " + inetTable, "flush ruleset",
+		"delete table " + inetTable, "reset counters table " + inetTable, "reset quotas table " + inetTable, "flush ruleset",
 	} {
 		t.Run(disturb, func(t *testing.T) {
 			r := newRig(t, driver)
 			t.Cleanup(r.closeIfFailed)
 			s := &survival{r: r, server: r.serve(t, server4, server6)}
 			order := nodeOrder{Config: r.cfg, Port: freePort(t), Store: filepath.Join(t.TempDir(), "node.db"), Period: time.Second}
-			node, _, err := order.start(t.Context())
+			node, dp, err := order.start(t.Context())
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, node.Close()) })
 			s.add(t, node, &s.limited, wgnode.PeerSpec{})
@@ -49,8 +49,10 @@ func testTaken(t *testing.T, driver kernel.Driver) {
 			}
 			read := func() { time.Sleep(order.Period + order.Period/2) } // what passes between two readings is forgotten
 			read()
+			require.NoError(t, dp.LookAtQuotas(t.Context())) // as it does from time to time
 			before := usage()
 			run(t, "nft "+disturb)
+			require.NoError(t, dp.LookAtQuotas(t.Context()))
 			_, err = node.Sync(t.Context())
 			require.NoError(t, err)
 			read()

@@ -3,7 +3,6 @@ package kernel
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -134,24 +133,6 @@ func (dp *Dataplane) attend(ctx context.Context, e events) {
 	}
 }
 
-// quotaUsedUp acts on one quota: what blocks, blocks both ways; a throttle holds; and the node hears of it. News is false when
-// there was nothing to do, as that was known.
-func (dp *Dataplane) quotaUsedUp(ctx context.Context, object string) (news bool, err error) {
-	name, end, ok := subjectOf(object)
-	if !ok || end != endLimit && end != endWatch {
-		return false, nil
-	}
-	if err := dp.enterQuietly(ctx); err != nil {
-		return false, err
-	}
-	defer dp.leave()
-	who, ok := dp.records.subjects[name]
-	if !ok || dp.life != isRunning {
-		return false, nil
-	}
-	return dp.reach(ctx, who, object)
-}
-
 // enterQuietly waits for the turn, whatever the state.
 func (dp *Dataplane) enterQuietly(ctx context.Context) error {
 	select {
@@ -160,34 +141,6 @@ func (dp *Dataplane) enterQuietly(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// lookAtQuotas finds quotas that are used up and of which no event came. No change waits for the reading.
-func (dp *Dataplane) lookAtQuotas(ctx context.Context) error {
-	dp.mu.RLock()
-	var names []string
-	if dp.life == isRunning {
-		names = dp.records.quotas()
-	}
-	dp.mu.RUnlock()
-	if len(names) == 0 {
-		return nil
-	}
-	quotas, err := dp.readObjects(dp.reads, true, names)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for object, o := range quotas {
-		if o.Used >= o.Bytes {
-			news, err := dp.quotaUsedUp(ctx, object)
-			if news {
-				dp.hearing.found(object, time.Now())
-			}
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // forgetVacated ends the flows of former peers' addresses.
@@ -200,71 +153,6 @@ func (dp *Dataplane) forgetVacated(ctx context.Context) error {
 		return nil
 	}
 	return dp.forgetFlows(slices.Collect(maps.Keys(dp.vacated)))
-}
-
-// reach acts on a quota that is used up. One that is no longer the subject's means nothing.
-func (dp *Dataplane) reach(ctx context.Context, who subject, object string) (news bool, err error) {
-	inet, _ := rules.Tables(dp.cfg.Interface)
-	// The budget may have been raised, or replaced, since somebody saw it.
-	if o, ok, err := optional(dp.nft.Object(inet, object, true)); err != nil || !ok || o.Used < o.Bytes {
-		return false, err
-	}
-	s := newStep(dp)
-	if who.account != "" {
-		err = s.reachAccount(ctx, who, object)
-	} else {
-		err = s.reachPeer(ctx, who, object)
-	}
-	if err == nil && len(s.notes) > 0 {
-		forward, _ := s.batches()
-		err = dp.nft.Commit(forward)
-	}
-	if err != nil {
-		return false, errors.Join(fmt.Errorf("quota %s is used up: %w", object, err), s.classes.rollback(context.WithoutCancel(ctx)))
-	}
-	if len(s.notes) == 0 {
-		return false, nil
-	}
-	s.record()
-	dp.notify(s.notes)
-	return true, s.classes.settle()
-}
-
-func (s *step) reachPeer(ctx context.Context, who subject, object string) error {
-	old := s.dp.records.peers[who.key]
-	next := *old
-	reached, err := s.reached(&next.meter, object)
-	if err != nil || !reached {
-		return err
-	}
-	s.peers[who.key] = &next
-	s.notes = append(s.notes, who)
-	return s.classes.leaf(ctx, old, &next)
-}
-
-func (s *step) reachAccount(ctx context.Context, who subject, object string) error {
-	old := s.dp.records.accounts[who.account]
-	next := *old
-	reached, err := s.reached(&next.meter, object)
-	if err != nil || !reached {
-		return err
-	}
-	s.accounts[who.account] = &next
-	s.notes = append(s.notes, who)
-	for key := range s.dp.records.members[who.account] {
-		p := *s.dp.records.peers[key]
-		s.peers[key] = &p
-	}
-	return s.classes.group(ctx, old, &next)
-}
-
-// reached makes a meter one whose quota was used up. It reports false if the quota says nothing about it.
-func (s *step) reached(m *meter, object string) (bool, error) {
-	now, err := s.dp.counters(m.name)
-	if err != nil {
-		return false, err
-	}
-	return m.usedUpQuota(object, now), nil
 }
 
 // notify tells the node, from a goroutine of its own: a lock may be held.

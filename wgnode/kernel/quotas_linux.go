@@ -1,0 +1,196 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/wgnode/kernel/internal/rules"
+)
+
+// lookAtQuotas finds quotas that are used up and of which no event came, and those that somebody has set back, so that they would
+// let through what was used already. No change waits for the reading.
+func (dp *Dataplane) lookAtQuotas(ctx context.Context) error {
+	dp.mu.RLock()
+	var names []string
+	if dp.life == isRunning {
+		names = dp.records.quotas()
+	}
+	dp.mu.RUnlock()
+	if len(names) == 0 {
+		return nil
+	}
+	quotas, err := dp.readObjects(dp.reads, true, names)
+	if err != nil {
+		return err
+	}
+	used := make(map[string]uint64, len(quotas))
+	for object, o := range quotas {
+		used[object] = o.Used
+	}
+	dp.mu.Lock()
+	before := dp.looked
+	dp.looked = used
+	dp.mu.Unlock()
+	var errs []error
+	for object, o := range quotas {
+		switch {
+		case o.Used < before[object]:
+			errs = append(errs, dp.quotaSetBack(ctx, object))
+		case o.Used >= o.Bytes:
+			news, err := dp.quotaUsedUp(ctx, object)
+			if news {
+				dp.hearing.found(object, time.Now())
+			}
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// quotaSetBack makes the quotas of a subject anew, from what its counters say.
+func (dp *Dataplane) quotaSetBack(ctx context.Context, object string) error {
+	name, _, _ := subjectOf(object)
+	if err := dp.enterQuietly(ctx); err != nil {
+		return err
+	}
+	defer dp.leave()
+	who, ok := dp.records.subjects[name]
+	if !ok || dp.life != isRunning {
+		return nil
+	}
+	dp.fixed.Logger.Warn("somebody set a quota back: it is made anew from what was counted", "quota", object)
+	s := newStep(dp)
+	err := s.anew(who)
+	if err == nil {
+		forward, _ := s.batches()
+		err = dp.nft.Commit(forward)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("quota %s was set back: %w", object, err), s.resume())
+	}
+	s.record()
+	return nil
+}
+
+// anew plans other quotas for a subject, whose packets are held up meanwhile.
+func (s *step) anew(who subject) error {
+	records := s.dp.records
+	var addrs []netip.Addr
+	keys := []wgtypes.Key{who.key}
+	if who.account != "" {
+		keys = slices.Collect(maps.Keys(records.members[who.account]))
+	}
+	for _, key := range keys {
+		p := *records.peers[key]
+		s.peers[key] = &p
+		addrs = append(addrs, p.state.Addrs...)
+	}
+	var m *meter
+	if who.account != "" {
+		a := *records.accounts[who.account]
+		s.accounts[who.account] = &a
+		m = &a.meter
+	} else {
+		m = &s.peers[who.key].meter
+	}
+	if !m.blocked() {
+		if err := s.pause(addrs); err != nil {
+			return err
+		}
+	}
+	now, err := s.dp.counters(m.name)
+	if err == nil {
+		*m = m.anew(now)
+	}
+	return err
+}
+
+// quotaUsedUp acts on one quota: what blocks, blocks both ways; a throttle holds; and the node hears of it. News is false when
+// there was nothing to do, as that was known.
+func (dp *Dataplane) quotaUsedUp(ctx context.Context, object string) (news bool, err error) {
+	name, end, ok := subjectOf(object)
+	if !ok || end != endLimit && end != endWatch {
+		return false, nil
+	}
+	if err := dp.enterQuietly(ctx); err != nil {
+		return false, err
+	}
+	defer dp.leave()
+	who, ok := dp.records.subjects[name]
+	if !ok || dp.life != isRunning {
+		return false, nil
+	}
+	return dp.reach(ctx, who, object)
+}
+
+// reach acts on a quota that is used up. One that is no longer the subject's means nothing.
+func (dp *Dataplane) reach(ctx context.Context, who subject, object string) (news bool, err error) {
+	inet, _ := rules.Tables(dp.cfg.Interface)
+	// The budget may have been raised, or replaced, since somebody saw it.
+	if o, ok, err := optional(dp.nft.Object(inet, object, true)); err != nil || !ok || o.Used < o.Bytes {
+		return false, err
+	}
+	s := newStep(dp)
+	if who.account != "" {
+		err = s.reachAccount(ctx, who, object)
+	} else {
+		err = s.reachPeer(ctx, who, object)
+	}
+	if err == nil && len(s.notes) > 0 {
+		forward, _ := s.batches()
+		err = dp.nft.Commit(forward)
+	}
+	if err != nil {
+		return false, errors.Join(fmt.Errorf("quota %s is used up: %w", object, err), s.classes.rollback(context.WithoutCancel(ctx)))
+	}
+	if len(s.notes) == 0 {
+		return false, nil
+	}
+	s.record()
+	dp.notify(s.notes)
+	return true, s.classes.settle()
+}
+
+func (s *step) reachPeer(ctx context.Context, who subject, object string) error {
+	old := s.dp.records.peers[who.key]
+	next := *old
+	reached, err := s.reached(&next.meter, object)
+	if err != nil || !reached {
+		return err
+	}
+	s.peers[who.key] = &next
+	s.notes = append(s.notes, who)
+	return s.classes.leaf(ctx, old, &next)
+}
+
+func (s *step) reachAccount(ctx context.Context, who subject, object string) error {
+	old := s.dp.records.accounts[who.account]
+	next := *old
+	reached, err := s.reached(&next.meter, object)
+	if err != nil || !reached {
+		return err
+	}
+	s.accounts[who.account] = &next
+	s.notes = append(s.notes, who)
+	for key := range s.dp.records.members[who.account] {
+		p := *s.dp.records.peers[key]
+		s.peers[key] = &p
+	}
+	return s.classes.group(ctx, old, &next)
+}
+
+// reached makes a meter one whose quota was used up. It reports false if the quota says nothing about it.
+func (s *step) reached(m *meter, object string) (bool, error) {
+	now, err := s.dp.counters(m.name)
+	if err != nil {
+		return false, err
+	}
+	return m.usedUpQuota(object, now), nil
+}
