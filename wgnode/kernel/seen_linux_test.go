@@ -52,12 +52,20 @@ func classesNow(t *testing.T) (views []string) {
 // requireSameLines asserts that views are the same, and says only how they differ.
 func requireSameLines(t *testing.T, want, got []string) {
 	t.Helper()
-	a, b := strings.Split(strings.Join(want, "\n"), "\n"), strings.Split(strings.Join(got, "\n"), "\n")
-	missing := slices.DeleteFunc(slices.Clone(a), func(line string) bool { return slices.Contains(b, line) })
-	extra := slices.DeleteFunc(slices.Clone(b), func(line string) bool { return slices.Contains(a, line) })
+	missing, extra := linesThatDiffer(want, got)
 	require.Equal(t, missing, extra)
-	require.Len(t, b, len(a))
+	require.Len(t, linesOf(got), len(linesOf(want)))
 }
+
+// linesThatDiffer are the lines of some views that are not in others, and those that are only there.
+func linesThatDiffer(want, got []string) (missing, extra []string) {
+	a, b := linesOf(want), linesOf(got)
+	missing = slices.DeleteFunc(slices.Clone(a), func(line string) bool { return slices.Contains(b, line) })
+	extra = slices.DeleteFunc(slices.Clone(b), func(line string) bool { return slices.Contains(a, line) })
+	return missing, extra
+}
+
+func linesOf(views []string) []string { return strings.Split(strings.Join(views, "\n"), "\n") }
 
 func linksNow(t *testing.T) (views []string) {
 	t.Helper()

@@ -124,8 +124,7 @@ func (dp *Dataplane) attend(ctx context.Context, e events) {
 		case <-e.disturbed:
 			err = dp.lookAround(ctx)
 		case <-e.touched:
-			dp.nft.Trust(0) // whatever the generations say
-			dp.notifyDisturbed()
+			err = dp.distrust(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
 			dp.fixed.Logger.Error("the kernel dataplane could not act on an event", "error", err)
@@ -177,6 +176,17 @@ func (dp *Dataplane) lookAround(ctx context.Context) error {
 	if err != nil || intact || !running {
 		return err
 	}
+	dp.notifyDisturbed()
+	return nil
+}
+
+// distrust has the next sync read the tables, whatever their generation says, and tells the node.
+func (dp *Dataplane) distrust(ctx context.Context) error {
+	if err := dp.enterQuietly(ctx); err != nil {
+		return err
+	}
+	dp.nft.Trust(0)
+	dp.leave()
 	dp.notifyDisturbed()
 	return nil
 }

@@ -61,13 +61,18 @@ func (dp *Dataplane) applyLocked(change wgnode.Change) error {
 	if err := dp.configure(leaving); err != nil {
 		return errors.Join(err, dp.configure(dp.deviceUndo(undo)))
 	}
+	// Flows end while their addresses are still those of the peers that they belong to: a late segment is no heir's.
+	dp.dropFormerHoldings(change)
 	if err := dp.path.Apply(change); err != nil {
+		dp.makeHoldings(undo.SetPeers)
 		return errors.Join(err, dp.configure(dp.deviceUndo(undo)))
 	}
 	if err := dp.configure(entering); err != nil {
-		return errors.Join(err, dp.path.Apply(undo), dp.configure(dp.deviceUndo(undo)))
+		err = errors.Join(err, dp.path.Apply(undo), dp.configure(dp.deviceUndo(undo)))
+		dp.makeHoldings(undo.SetPeers)
+		return err
 	}
-	dp.updateHoldings(change)
+	dp.makeHoldings(change.SetPeers)
 	return nil
 }
 
@@ -113,20 +118,23 @@ func (dp *Dataplane) configure(uapi string) error {
 	return nil
 }
 
-// updateHoldings follows the peers that came, left or changed address. A flow from an address that the peer no longer has
-// ends with all of its flows.
-func (dp *Dataplane) updateHoldings(change wgnode.Change) {
+// dropFormerHoldings ends the flows of peers that leave or change address: a flow from an address that the peer no longer has ends
+// with all of its flows.
+func (dp *Dataplane) dropFormerHoldings(change wgnode.Change) {
 	for _, key := range change.RemovePeers {
 		dp.dropHoldings(hexKey(key))
 	}
-	// All are dropped before the first is made: peers may take addresses over from each other.
 	for _, p := range change.SetPeers {
 		if h, ok := dp.holders[hexKey(p.PublicKey)]; ok && !slices.Equal(h.addrs, p.Addrs) {
 			dp.dropHoldings(hexKey(p.PublicKey))
 		}
 	}
+}
+
+// makeHoldings makes those of peers that have none.
+func (dp *Dataplane) makeHoldings(peers []wgnode.PeerState) {
 	dp.holdings.SetAll(func(yield func([]netip.Addr, *holdings) bool) {
-		for _, p := range change.SetPeers {
+		for _, p := range peers {
 			id := hexKey(p.PublicKey)
 			if _, ok := dp.holders[id]; ok {
 				continue

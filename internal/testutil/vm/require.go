@@ -3,6 +3,7 @@ package vm
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -82,10 +83,34 @@ func TestPackage(tb testing.TB, cfg Config, args ...string) {
 	if _, err := os.Stat("testdata"); err == nil {
 		cfg.Dirs = append(slices.Clone(cfg.Dirs), "testdata")
 	}
-	code, err := Run(tb.Context(), cfg, tb.Output(), program, args...)
+	failures := &failures{}
+	code, err := Run(tb.Context(), cfg, io.MultiWriter(tb.Output(), failures), program, args...)
 	require.NoError(tb, err)
-	require.Zero(tb, code, "exit code of the tests in the machine")
+	require.Zero(tb, code, "exit code of the tests in the machine:\n%s", failures)
 }
+
+// failures keeps what is said of the first failures, for those who see no more than the end of the output.
+type failures struct {
+	text strings.Builder
+	open bool // the lines that come are about a failure
+}
+
+const maxFailures = 8 << 10
+
+// Write takes whole lines.
+func (f *failures) Write(lines []byte) (int, error) {
+	for line := range strings.Lines(string(lines)) {
+		trimmed := strings.TrimSpace(line)
+		f.open = strings.HasPrefix(trimmed, "Error Trace:") || strings.HasPrefix(trimmed, "panic:") ||
+			f.open && !strings.HasPrefix(trimmed, "=== ") && !strings.HasPrefix(trimmed, "--- ")
+		if (f.open || strings.HasPrefix(trimmed, "--- FAIL")) && f.text.Len() < maxFailures {
+			f.text.WriteString(line)
+		}
+	}
+	return len(lines), nil
+}
+
+func (f *failures) String() string { return f.text.String() }
 
 // BuildTests builds the tests of the package in the current directory as [TestPackage] runs them: a static program, without the
 // race detector, which in a machine would be too slow. It returns the program's path.

@@ -48,6 +48,20 @@ func TestRun(t *testing.T) {
 	t.Logf("the machine took %v", time.Since(began).Round(time.Second))
 }
 
+// Of what tests write, the failures are kept.
+func TestFailures(t *testing.T) {
+	var f failures
+	for _, line := range []string{
+		"=== RUN   TestA\n", "    a_test.go:7: \n", "        \tError Trace:\ta_test.go:7\n", "        \tError:      \tNot equal\n",
+		"=== RUN   TestB\n", "    b_test.go:7: fine\n", "--- FAIL: TestA (0.1s)\n", "--- PASS: TestB (0.1s)\n",
+	} {
+		n, err := f.Write([]byte(line))
+		require.NoError(t, err)
+		require.Len(t, line, n)
+	}
+	require.Equal(t, "        \tError Trace:\ta_test.go:7\n        \tError:      \tNot equal\n--- FAIL: TestA (0.1s)\n", f.String())
+}
+
 // What a program in a machine writes and exits with comes back, and a machine that does not end is ended.
 func TestRunPrograms(t *testing.T) {
 	Require(t)
