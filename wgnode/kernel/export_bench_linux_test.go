@@ -19,6 +19,9 @@ func (dp *Dataplane) Classes() htb.Stats {
 	return dp.tree.Stats()
 }
 
+// Reserve is how many free classes are made beside few peers.
+const Reserve = reserve
+
 // Ruleset is what the tables of a dataplane hold of peers, each in its class, for links that somebody else made.
 func Ruleset(cfg Config, ifb link.Link, pool []netip.Prefix, peers []wgnode.PeerState, classes []htb.Class) (nft.Ruleset, error) {
 	plan, err := isolation.Compile(isolation.Policy{}, nil, pool)

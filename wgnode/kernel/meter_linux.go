@@ -20,8 +20,8 @@ type meter struct {
 	name   string // begins the names of its objects
 	seed   quota.Counters
 	budget quota.Budget
-	// depleted: the budget is used up. With quota.Block nothing passes then, and the limit stays, if there is one: a packet that
-	// was on its way past the addresses that are blocked still meets it.
+	// depleted: the budget is used up. With quota.Block nothing passes then, and the limit stays: a packet that was on its way past
+	// the addresses that are blocked still meets it.
 	depleted    bool
 	limit       quotaObject
 	watch       quotaObject
@@ -75,8 +75,6 @@ func (m meter) with(b quota.Budget, now quota.Counters) meter {
 		m.limit = quotaObject{}
 	case limit.name != "" && sameCounter && (m.depleted || !wasBlocked):
 		m.limit.at = b.Limit
-	case m.depleted:
-		m.limit = quotaObject{}
 	default:
 		m.limit = m.newQuota(endLimit, b.Limit, counted)
 	}
@@ -160,7 +158,9 @@ func (m *meter) objects(to map[string]nft.Object) {
 	to[m.name+endUp] = nft.Object{Bytes: m.seed.Upload}
 	for _, q := range []quotaObject{m.limit, m.watch} {
 		if q.name != "" {
-			to[q.name] = nft.Object{Quota: true, Bytes: min(q.at, maxQuota), Used: q.used, Over: true}
+			at := min(q.at, maxQuota)
+			// Nothing passes a quota that is used up, but the kernel refuses one that is more than that (nft_quota_do_init).
+			to[q.name] = nft.Object{Quota: true, Bytes: at, Used: min(q.used, at), Over: true}
 		}
 	}
 }
@@ -209,39 +209,23 @@ func (m meter) adopt(b quota.Budget, now quota.Counters, have map[string][]quota
 	for _, left := range have[m.name] {
 		m.generations = max(m.generations, left.generation)
 	}
-	if m.blocked() {
-		m.limit = spent(have[m.name])
-	}
-	// What passes between the reading of the counters and that of the quotas is no difference.
+	// What passes between the reading of the counters and that of the quotas is no difference, nor what was refused.
 	keep := func(q *quotaObject, end string) {
 		if q.name == "" {
 			return
 		}
 		for _, left := range have[m.name] {
-			if left.end == end && left.object.Bytes == min(q.at, maxQuota) && left.object.Over &&
-				left.object.Used+readingSlack >= q.used && left.object.Used <= q.used+readingSlack {
+			if left.end == end && left.object.Bytes == min(q.at, maxQuota) && left.object.Over && (m.blocked() ||
+				left.object.Used+readingSlack >= q.used && left.object.Used <= q.used+readingSlack) {
 				q.name = left.name
 				return
 			}
 		}
 		*q = m.newQuota(end, q.at, q.used)
 	}
-	if !m.blocked() {
-		keep(&m.limit, endLimit)
-	}
+	keep(&m.limit, endLimit)
 	keep(&m.watch, endWatch)
 	return m
-}
-
-// spent is the limit that the meter of a subject that is blocked left; the last, should there be several.
-func spent(left []quotaLeft) (limit quotaObject) {
-	last := 0
-	for _, l := range left {
-		if l.end == endLimit && l.generation > last {
-			last, limit = l.generation, quotaObject{name: l.name, at: l.object.Bytes, used: l.object.Used}
-		}
-	}
-	return limit
 }
 
 // readingSlack is how many bytes a quota may differ from the counters, because packets passed while both were read.

@@ -130,12 +130,18 @@ func TestAdoptedMeterKeepsItsQuotas(t *testing.T) {
 	after = meter{name: "p"}.adopt(b, quota.Counters{Download: 10}, quotasLeft(objects))
 	require.NotContains(t, objects, after.limit.name)
 
-	// That of a subject that is blocked is kept whatever it holds.
+	// That of a subject that is blocked is kept whatever it has seen.
 	before = meter{name: "p"}.with(quota.Budget{Limited: true, Limit: 1000}, quota.Counters{})
 	before.objects(objects)
-	require.True(t, before.usedUpQuota(before.limit.name, quota.Counters{Download: 950}))
-	require.False(t, before.usedUpQuota(before.limit.name, quota.Counters{Download: 950}), "it is told of twice")
-	after = meter{name: "p"}.adopt(quota.Budget{Limited: true, Limit: 900}, quota.Counters{Download: 950}, quotasLeft(objects))
+	require.True(t, before.usedUpQuota(before.limit.name, quota.Counters{Download: 1000}))
+	require.False(t, before.usedUpQuota(before.limit.name, quota.Counters{Download: 1000}), "it is told of twice")
+	left := objects[before.limit.name]
+	left.Used = 10 << 20 // with what was refused
+	objects[before.limit.name] = left
+	after = meter{name: "p"}.adopt(quota.Budget{Limited: true, Limit: 1000}, quota.Counters{Download: 1000}, quotasLeft(objects))
 	require.True(t, after.blocked())
 	require.Equal(t, before.limit.name, after.limit.name)
+	lower := after.with(quota.Budget{Limited: true, Limit: 10}, quota.Counters{Download: 1000})
+	lower.objects(objects)
+	require.Equal(t, nft.Object{Quota: true, Bytes: 10, Used: 10, Over: true}, objects[lower.limit.name], "more than all of it the kernel refuses")
 }

@@ -33,33 +33,51 @@ func savedFrom(objects map[string]nft.Object) (saved []sysctl.Saved) {
 	return saved
 }
 
-// bringSysctls lets the host forward packets, and takes over what an earlier process, or another node, has noted.
-func (dp *Dataplane) bringSysctls(actual *nft.Actual, note func(...string)) error {
+// planSysctls takes over what an earlier process, or another node, has noted, and notes what sysctls were before that are to be
+// set: they are set when the note is in the kernel, lest a process that is killed between the two leave them so.
+func (dp *Dataplane) planSysctls(actual *nft.Actual) error {
 	if actual != nil {
 		dp.noteSysctls(savedFrom(actual.Objects))
 	}
+	settings, err := dp.sysctlSettings()
+	if err != nil {
+		return err
+	}
+	planned, err := sysctl.New("").Plan(settings)
+	dp.noteSysctls(planned)
+	return err
+}
+
+// setSysctls lets the host forward packets.
+func (dp *Dataplane) setSysctls(note func(...string)) error {
+	settings, err := dp.sysctlSettings()
+	if err != nil {
+		return err
+	}
+	set, err := sysctl.New("").Set(settings)
+	for _, s := range set {
+		if s.Value != s.Before {
+			note(fmt.Sprintf("set %s to %s", s.Name, s.Value))
+		}
+	}
+	return err
+}
+
+func (dp *Dataplane) sysctlSettings() ([]sysctl.Setting, error) {
 	var v4, v6 bool
 	for _, p := range dp.fixed.Pool {
 		v4, v6 = v4 || p.Addr().Is4(), v6 || p.Addr().Is6()
 	}
-	files := sysctl.New("")
-	settings, err := files.Forwarding(v4, v6, dp.cfg.Interface, dp.ifbName())
+	settings, err := sysctl.New("").Forwarding(v4, v6, dp.cfg.Interface, dp.ifbName())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if dp.chosen == DriverModule {
 		// The module turns this off for the whole host when its interface comes up (wg_open in drivers/net/wireguard/device.c);
 		// done here, it is noted and can be put back.
 		settings = append(settings, sysctl.Setting{Name: "net.ipv4.conf.all.send_redirects", Value: "0"})
 	}
-	saved, err := files.Set(settings)
-	dp.noteSysctls(saved)
-	for _, s := range saved {
-		if s.Value != s.Before {
-			note(fmt.Sprintf("set %s to %s", s.Name, s.Value))
-		}
-	}
-	return err
+	return settings, nil
 }
 
 // noteSysctls remembers what was before; what was noted first stays.

@@ -12,15 +12,18 @@ import (
 )
 
 // tablesAsLeft reports that nobody has changed a table since this dataplane brought and left its own as they should be: then
-// tens of thousands of elements need not be read to know it. What sysctls have to be noted in the tables is seen to here.
+// tens of thousands of elements need not be read to know it. Sysctls are set, unless something of them has to be noted in the
+// tables first.
 func (dp *Dataplane) tablesAsLeft(note func(...string)) (bool, error) {
 	unchanged, err := dp.nft.Unchanged()
 	if err != nil || !unchanged {
 		return false, err
 	}
 	noted := len(dp.sysctls)
-	err = dp.bringSysctls(nil, note)
-	return len(dp.sysctls) == noted, err
+	if err := dp.planSysctls(nil); err != nil || len(dp.sysctls) != noted {
+		return false, err
+	}
+	return true, dp.setSysctls(note)
 }
 
 // bringTables makes records of all that is wanted, and classes and tables hold just that.
@@ -57,7 +60,7 @@ func (dp *Dataplane) bringTables(ctx context.Context, want wgnode.State, policy 
 		return nil, err
 	}
 	note(mended...)
-	if err := dp.bringSysctls(actual[inet], note); err != nil {
+	if err := dp.planSysctls(actual[inet]); err != nil {
 		return nil, err
 	}
 	wanted := dp.want(policy, next)
@@ -89,5 +92,5 @@ func (dp *Dataplane) bringTables(ctx context.Context, want wgnode.State, policy 
 		return !ok
 	})
 	dp.mu.Unlock()
-	return attribute(notes, next), nil
+	return attribute(notes, next), dp.setSysctls(note)
 }

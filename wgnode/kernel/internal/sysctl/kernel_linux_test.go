@@ -61,6 +61,8 @@ func TestForwardingAndBack(t *testing.T) {
 		before := snapshot(t)
 		settings, err := tr.Forwarding(true, true)
 		require.NoError(t, err)
+		planned, err := tr.Plan(settings)
+		require.NoError(t, err)
 		saved, err := tr.Set(settings)
 		require.NoError(t, err)
 		want(t, tr, map[string]string{forward4: "1", forward6: "1", "net.ipv6.conf.near.forwarding": "1"})
@@ -73,8 +75,8 @@ func TestForwardingAndBack(t *testing.T) {
 			require.Empty(t, slices.DeleteFunc(slices.Clone(saved), func(s Saved) bool { return s.Before != s.Value }), "nothing to mend")
 		}
 		// In the order of the alphabet, as one who kept it in a map has it.
-		slices.SortFunc(saved, func(a, b Saved) int { return strings.Compare(a.Name, b.Name) })
-		require.NoError(t, tr.Restore(saved))
+		slices.SortFunc(planned, func(a, b Saved) int { return strings.Compare(a.Name, b.Name) })
+		require.NoError(t, tr.Restore(planned))
 		require.Equal(t, before, snapshot(t))
 		require.NoError(t, tr.Restore(undo))
 	}

@@ -51,6 +51,27 @@ func (t Tree) Get(name string) (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
+// Plan returns what [Tree.Set] would, and writes nothing: so that what was before can be noted where a process that is killed after
+// it set something has left it.
+func (t Tree) Plan(settings []Setting) ([]Saved, error) {
+	var saved []Saved
+	for _, s := range settings {
+		before, err := t.Get(s.Name)
+		if err != nil {
+			return nil, err
+		}
+		if before == s.Value {
+			continue
+		}
+		along, err := t.along(Saved{s, before})
+		if err != nil {
+			return nil, err
+		}
+		saved = append(append(saved, along...), Saved{s, before})
+	}
+	return saved, nil
+}
+
 // Set writes the parameters whose value differs, in order, and returns what to give to [Tree.Restore]: nothing for those that
 // were right already, which may then be on a read-only file system. After an error everything is as it was.
 func (t Tree) Set(settings []Setting) ([]Saved, error) {
