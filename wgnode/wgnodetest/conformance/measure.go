@@ -15,6 +15,8 @@ import (
 const (
 	// tolerance is the part by which a measured rate may differ from its limit.
 	tolerance = 0.03
+	// bursts is the part by which more may pass in some windows: what a bucket saved, and a queue took in, just before.
+	bursts = 0.06
 	// settling lets TCP find its pace and a bucket that was full run empty before anything is measured.
 	settling = 700 * time.Millisecond
 	window   = 800 * time.Millisecond
@@ -111,7 +113,7 @@ func (w *world) hold(claims ...claim) (conclusive bool) {
 		since := c.sinceBegan()
 		w.t.Logf("%-28s limit %8.3f: reached %8.3f, passed %8.3f, delivered since start %8.3f Mbit/s, %d windows",
 			c.name, limit/1e6, closest(c, samples, i)/1e6, passed/1e6, since/1e6, len(samples)-1)
-		require.LessOrEqual(w.t, passed, limit*(1+tolerance), "%s: the dataplane let pass more than the limit", c.name)
+		require.LessOrEqual(w.t, passed, limit*(1+bursts), "%s: the dataplane let pass more than the limit", c.name)
 		require.LessOrEqual(w.t, since, limit*(1+tolerance), "%s: more than the limit was delivered", c.name)
 		for _, f := range c.flows {
 			if err := f.broken.Load(); err != nil {
