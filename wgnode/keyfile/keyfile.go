@@ -94,7 +94,7 @@ func parse(text []byte) (wgtypes.Key, error) {
 		return wgtypes.Key{}, fmt.Errorf("%w: it is empty: put back the key, or delete the file if there never was one", ErrNoKey)
 	}
 	b, err := base64.StdEncoding.Strict().DecodeString(word)
-	if err != nil || len(b) != wgtypes.KeyLen {
+	if err != nil || len(b) != wgtypes.KeyLen || strings.ContainsAny(word, "\r\n") { // which the decoder passes over
 		return wgtypes.Key{}, fmt.Errorf("%w: it must have one line of %d characters in base64, as 'wg genkey' writes it",
 			ErrNoKey, base64.StdEncoding.EncodedLen(wgtypes.KeyLen))
 	}

@@ -162,6 +162,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("kJ1VrZ0mSx0m2p5cGzVb1yqv2m8xq3V0yJ3n8b5lXkY=\n"))
 	f.Add([]byte(""))
 	f.Add([]byte("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="))
+	f.Add([]byte("kJ1VrZ0mSx0m2p5cGzVb1yqv2m8xq3V0\r\nyJ3n8b5lXkY="))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		key, err := parse(text)
 		if err != nil {
