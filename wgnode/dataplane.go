@@ -47,6 +47,9 @@ type Dataplane interface {
 type DataplaneConfig struct {
 	// PrivateKey is the node's WireGuard private key, until a [KeyChanger] is told another.
 	PrivateKey wgtypes.Key
+	// FormerKey is another private key, until a [KeyChanger] is told otherwise, whose peers are served just the same; zero: none. A
+	// dataplane that serves one key alone starts all the same, and says so among its limitations.
+	FormerKey wgtypes.Key
 	// ListenPort is the UDP port for WireGuard; 0 lets the system choose.
 	ListenPort uint16
 	// MTU is the largest inner IP packet, in bytes, 1280 to 9000.

@@ -13,11 +13,12 @@ import (
 
 // KeyChanger is a [Dataplane] whose private key can be changed while it runs. All of this module are.
 type KeyChanger interface {
-	// SetPrivateKey takes the place of DataplaneConfig.PrivateKey: it ends every session that was made with the former key, so
-	// that from its return on no packet passes but of peers who know the new one. Peers, limits, budgets and counters stay. After
-	// an error the dataplane has the former key, but its peers may have to shake hands anew. The key that it has already changes
-	// nothing.
-	SetPrivateKey(ctx context.Context, key wgtypes.Key) error
+	// SetKeys takes the place of DataplaneConfig.PrivateKey and FormerKey. A session that was made with one of the two keys goes on;
+	// every other one ends, so that from the return on no packet passes but of peers who know one of them. Peers, limits, budgets
+	// and counters stay. After an error the dataplane has the keys that it had, but its peers may have to shake hands anew. The
+	// keys that it has already change nothing. A former key, which is zero for none, gives an error that matches
+	// [ErrNotSupported], and changes nothing, where peers of one key alone can be served.
+	SetKeys(ctx context.Context, key, former wgtypes.Key) error
 }
 
 // KeyRotation says which key a node shall have.
@@ -102,9 +103,9 @@ func (n *Node) rotationSteps(former, next wgtypes.Key) ([]step, error) {
 	}
 	applied := step{
 		name: "apply to dataplane",
-		do:   func(ctx context.Context) error { return changer.SetPrivateKey(ctx, next) },
+		do:   func(ctx context.Context) error { return changer.SetKeys(ctx, next, wgtypes.Key{}) },
 		undo: func(ctx context.Context) error {
-			err := changer.SetPrivateKey(ctx, former)
+			err := changer.SetKeys(ctx, former, wgtypes.Key{})
 			n.keyDoubtful = err != nil
 			return err
 		},
@@ -137,7 +138,7 @@ func (n *Node) mendKey(ctx context.Context) ([]Repair, error) {
 	if !n.keyDoubtful {
 		return nil, nil
 	}
-	if err := n.cfg.Dataplane.(KeyChanger).SetPrivateKey(ctx, wgtypes.Key(n.up.privateKey.Bytes())); err != nil {
+	if err := n.cfg.Dataplane.(KeyChanger).SetKeys(ctx, wgtypes.Key(n.up.privateKey.Bytes()), wgtypes.Key{}); err != nil {
 		return nil, fmt.Errorf("put the node's private key back: %w", err)
 	}
 	n.keyDoubtful = false

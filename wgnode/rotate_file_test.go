@@ -83,7 +83,7 @@ func TestKilledInRotation(t *testing.T) {
 				return nil
 			})
 		r.dataplane.setHook(func(_ context.Context, name string) error {
-			if name != "SetPrivateKey" {
+			if name != "SetKeys" {
 				return nil
 			}
 			return struck()
@@ -129,7 +129,7 @@ func TestFileFailsInRotation(t *testing.T) {
 			r.store.set(nil, func([]Mutation) error { return vanish() })
 		} else {
 			r.dataplane.setHook(func(_ context.Context, name string) error {
-				if name == "SetPrivateKey" {
+				if name == "SetKeys" {
 					require.NoError(t, vanish())
 					return errInjected
 				}

@@ -16,13 +16,13 @@ import (
 
 var _ KeyChanger = (*fakeDataplane)(nil)
 
-func (f *fakeDataplane) SetPrivateKey(ctx context.Context, key wgtypes.Key) error {
-	if err := f.enter(ctx, "SetPrivateKey"); err != nil {
+func (f *fakeDataplane) SetKeys(ctx context.Context, key, former wgtypes.Key) error {
+	if err := f.enter(ctx, "SetKeys"); err != nil {
 		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.cfg.PrivateKey = key
+	f.cfg.PrivateKey, f.cfg.FormerKey = key, former
 	return nil
 }
 
@@ -140,7 +140,7 @@ func TestRotationNotUndone(t *testing.T) {
 		r.drain()
 		calls := 0
 		r.dataplane.setHook(func(_ context.Context, name string) error {
-			if name == "SetPrivateKey" {
+			if name == "SetKeys" {
 				if calls++; calls > 1 {
 					return errInjected
 				}
@@ -226,7 +226,7 @@ func TestPeerThatBecomesTheNode(t *testing.T) {
 		next := privateKey(t)
 		proceed := make(chan struct{})
 		r.dataplane.setHook(func(_ context.Context, name string) error {
-			if name == "SetPrivateKey" {
+			if name == "SetKeys" {
 				<-proceed
 			}
 			return nil

@@ -187,7 +187,7 @@ func testSync(t *testing.T, driver kernel.Driver) {
 	peers, err := n.dp.DevicePeers(t.Context())
 	require.NoError(t, err)
 	require.Len(t, peers, len(n.state.Peers))
-	require.NoError(t, n.dp.SetPrivateKey(t.Context(), foreign))
+	require.NoError(t, n.dp.SetKeys(t.Context(), foreign, wgtypes.Key{}))
 	requireWritesNothing(t, n.dp, n.sync(t))
 	key, err = n.dp.DeviceKey(t.Context())
 	require.NoError(t, err)

@@ -12,8 +12,11 @@ import (
 
 var _ wgnode.KeyChanger = (*Dataplane)(nil)
 
-// SetPrivateKey gives the device another private key. Only the device is concerned: peers' flows, queues and counters stay.
-func (dp *Dataplane) SetPrivateKey(ctx context.Context, key wgtypes.Key) error {
+// SetKeys gives the device another private key. Only the device is concerned: peers' flows, queues and counters stay.
+func (dp *Dataplane) SetKeys(ctx context.Context, key, former wgtypes.Key) error {
+	if former != (wgtypes.Key{}) {
+		return &wgnode.NotSupportedError{Feature: "serving two keys of the node at a time", Requires: "a dataplane with two devices"}
+	}
 	dp.mu.Lock()
 	defer dp.mu.Unlock()
 	if err := dp.usableLocked(ctx); err != nil {

@@ -95,8 +95,8 @@ func (k *keyed) Start(ctx context.Context, cfg wgnode.DataplaneConfig, want wgno
 	return k.Dataplane.Start(ctx, cfg, want)
 }
 
-func (k *keyed) SetPrivateKey(ctx context.Context, key wgtypes.Key) error {
-	err := k.Dataplane.SetPrivateKey(ctx, key)
+func (k *keyed) SetKeys(ctx context.Context, key, former wgtypes.Key) error {
+	err := k.Dataplane.SetKeys(ctx, key, former)
 	if err == nil {
 		k.private.Store(&key)
 	}

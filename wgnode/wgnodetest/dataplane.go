@@ -126,19 +126,19 @@ func (d *Dataplane) Apply(ctx context.Context, change wgnode.Change) error {
 	return nil
 }
 
-// SetPrivateKey forgets all handshakes. Ports go on as they are: who connects to them has no keys.
-func (d *Dataplane) SetPrivateKey(ctx context.Context, key wgtypes.Key) error {
-	if err := d.faults.check(ctx, OpSetPrivateKey); err != nil {
+// SetKeys forgets all handshakes unless the key that it had stays. Ports go on as they are: who connects to them has no keys.
+func (d *Dataplane) SetKeys(ctx context.Context, key, former wgtypes.Key) error {
+	if err := d.faults.check(ctx, OpSetKeys); err != nil {
 		return err
 	}
 	defer d.lock()()
 	if err := d.usableLocked(); err != nil {
 		return err
 	}
-	if key != d.cfg.PrivateKey {
-		d.cfg.PrivateKey = key
+	if key != d.cfg.PrivateKey && former != d.cfg.PrivateKey {
 		clear(d.handshake)
 	}
+	d.cfg.PrivateKey, d.cfg.FormerKey = key, former
 	return nil
 }
 

@@ -23,16 +23,16 @@ const (
 	OpSync
 	OpStats
 	OpClose
-	OpSetPrivateKey
+	OpSetKeys
 )
 
 // String is the method's name in lower case.
 func (op Op) String() string {
-	if op < OpStart || op > OpSetPrivateKey {
+	if op < OpStart || op > OpSetKeys {
 		return "none"
 	}
 	return [...]string{
-		OpStart: "start", OpApply: "apply", OpSync: "sync", OpStats: "stats", OpClose: "close", OpSetPrivateKey: "set private key",
+		OpStart: "start", OpApply: "apply", OpSync: "sync", OpStats: "stats", OpClose: "close", OpSetKeys: "set keys",
 	}[op]
 }
 
