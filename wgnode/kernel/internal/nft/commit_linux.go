@@ -59,6 +59,7 @@ func (c *Conn) commit(b *Batch, generation uint32) error {
 		return fmt.Errorf("nft: send a transaction of %d messages: %w", len(b.messages), err)
 	}
 	first, last := sent[0].Header.Sequence, sent[len(sent)-2].Header.Sequence
+	span := last - first // numbers go round after 32 bits
 	var failed error
 	for {
 		answers, err := c.socket.Receive()
@@ -75,7 +76,7 @@ func (c *Conn) commit(b *Batch, generation uint32) error {
 		case refused.Sequence == first:
 			// The transaction as a whole. An answer to the last message may come yet; a later request passes over it.
 			return &BatchError{What: "commit", Err: refused.Err}
-		case refused.Sequence > first && refused.Sequence <= last:
+		case refused.Sequence-first <= span:
 			if failed == nil {
 				failed = &BatchError{What: b.what[refused.Sequence-first-1], Err: refused.Err}
 			}

@@ -140,24 +140,24 @@ func (c *Conn) getMany(kind uint16, family Family, requests [][]byte, yield func
 	if err != nil {
 		return fmt.Errorf("nft: send %d requests: %w", len(messages), err)
 	}
-	first, last := sent[0].Header.Sequence, sent[len(sent)-1].Header.Sequence
-	for due := first; due <= last; {
+	// Numbers go round after 32 bits: how far one is behind the first says whether it is one of these.
+	first, n := sent[0].Header.Sequence, uint32(len(sent))
+	for answered := uint32(0); answered < n; {
 		answers, err := c.socket.Receive()
 		var refused *netlink.OpError
 		switch {
 		case err == nil:
 			for _, m := range answers {
-				if m.Header.Sequence < first || m.Header.Sequence > last || m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES || len(m.Data) < 4 {
-					continue // of a former request
-				}
-				yield(m.Data[4:])
-				due = m.Header.Sequence + 1
+				if i := m.Header.Sequence - first; i < n && m.Header.Type>>8 == unix.NFNL_SUBSYS_NFTABLES && len(m.Data) >= 4 {
+					yield(m.Data[4:])
+					answered = i + 1
+				} // else of a former request
 			}
 		case !errors.As(err, &refused) || refused.Sequence == 0:
 			return fmt.Errorf("nft: receive an answer: %w", err)
-		case refused.Sequence < first || refused.Sequence > last: // of a former request
+		case refused.Sequence-first >= n: // of a former request
 		case errors.Is(err, unix.ENOENT):
-			due = refused.Sequence + 1
+			answered = refused.Sequence - first + 1
 		default:
 			return fmt.Errorf("nft: receive an answer: %w", err)
 		}
@@ -166,32 +166,10 @@ func (c *Conn) getMany(kind uint16, family Family, requests [][]byte, yield func
 }
 
 // get asks for one thing. It is an error that matches os.ErrNotExist if that is not there.
-func (c *Conn) get(kind uint16, family Family, data []byte) ([]byte, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	sent, err := c.socket.SendMessages([]netlink.Message{{
-		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind), Flags: netlink.Request},
-		Data:   append(header(nil, family, 0), data...),
-	}})
-	if err != nil {
-		return nil, fmt.Errorf("nft: send a request: %w", err)
+func (c *Conn) get(kind uint16, family Family, data []byte) (answer []byte, err error) {
+	err = c.getMany(kind, family, [][]byte{data}, func(data []byte) { answer = data })
+	if err == nil && answer == nil {
+		err = os.ErrNotExist
 	}
-	for {
-		answers, err := c.socket.Receive()
-		var refused *netlink.OpError
-		if errors.As(err, &refused) && refused.Sequence != 0 && refused.Sequence != sent[0].Header.Sequence {
-			continue
-		}
-		if errors.Is(err, unix.ENOENT) {
-			return nil, os.ErrNotExist
-		}
-		if err != nil {
-			return nil, fmt.Errorf("nft: receive an answer: %w", err)
-		}
-		for _, m := range answers {
-			if m.Header.Sequence == sent[0].Header.Sequence && m.Header.Type>>8 == unix.NFNL_SUBSYS_NFTABLES && len(m.Data) >= 4 {
-				return m.Data[4:], nil
-			}
-		}
-	}
+	return answer, err
 }
