@@ -66,7 +66,6 @@ type Dataplane struct {
 	records *records
 	node    shaping.Limit
 	seen    map[string]quota.Counters // what was last read, by meter
-	looked  map[string]uint64         // what quotas had seen when they were last looked at
 	setBack map[string]bool           // meters of which less was read than before, until their quotas are made anew
 	last    *wgnode.Stats             // of all, once the dataplane has run and is closed
 }

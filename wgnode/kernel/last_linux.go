@@ -15,7 +15,9 @@ func (dp *Dataplane) takeLast() error {
 	if err != nil {
 		return fmt.Errorf("read the last counters: %w", err)
 	}
-	quotas, err := dp.readObjects(dp.reads, true, dp.records.quotas())
+	var names []string
+	dp.records.quotas(func(_ *meter, object string) { names = append(names, object) })
+	quotas, err := dp.readObjects(dp.reads, true, names)
 	if err != nil {
 		return fmt.Errorf("read the last quotas: %w", err)
 	}

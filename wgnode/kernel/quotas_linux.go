@@ -15,33 +15,28 @@ import (
 )
 
 // lookAtQuotas finds quotas that are used up and of which no event came, and those that somebody has set back, so that they would
-// let through what was used already. No change waits for the reading.
+// let through what was used already: a quota sees each packet before a counter does, and so has never seen less. No change waits
+// for the reading.
 func (dp *Dataplane) lookAtQuotas(ctx context.Context) error {
 	dp.mu.RLock()
-	var names []string
+	counted := make(map[string]uint64)
 	if dp.life == isRunning {
-		names = dp.records.quotas()
+		dp.records.quotas(func(m *meter, object string) { counted[object] = dp.seen[m.name].Of(m.budget.Counted) })
 	}
 	dp.mu.RUnlock()
-	if len(names) == 0 {
+	if len(counted) == 0 {
 		return nil
 	}
-	quotas, err := dp.readObjects(dp.reads, true, names)
+	quotas, err := dp.readObjects(dp.reads, true, slices.Collect(maps.Keys(counted)))
 	if err != nil {
 		return err
 	}
-	used := make(map[string]uint64, len(quotas))
-	for object, o := range quotas {
-		used[object] = o.Used
-	}
-	dp.mu.Lock()
-	before := dp.looked
-	dp.looked = used
-	dp.mu.Unlock()
 	var errs []error
-	for object, o := range quotas {
+	for object, least := range counted {
+		o, ok := quotas[object]
 		switch {
-		case o.Used < before[object]:
+		case !ok: // taken away, which has an event of its own
+		case o.Used < min(least, o.Bytes): // past its end the kernel says no more than that
 			errs = append(errs, dp.quotaSetBack(ctx, object))
 		case o.Used >= o.Bytes:
 			news, err := dp.quotaUsedUp(ctx, object)
@@ -54,7 +49,8 @@ func (dp *Dataplane) lookAtQuotas(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// quotaSetBack makes the quotas of a subject anew, from what its counters say.
+// quotaSetBack makes the quotas of a subject anew, from what its counters say, if one of them has seen less: somebody set it back,
+// or packets passed between the reading of the counters and the transaction that made it.
 func (dp *Dataplane) quotaSetBack(ctx context.Context, object string) error {
 	name, _, _ := subjectOf(object)
 	if err := dp.enterQuietly(ctx); err != nil {
@@ -65,15 +61,25 @@ func (dp *Dataplane) quotaSetBack(ctx context.Context, object string) error {
 	if !ok || dp.life != isRunning {
 		return nil
 	}
-	dp.fixed.Logger.Warn("somebody set a quota back: it is made anew from what was counted", "quota", object)
+	// It may be another peer of the same key by now, or another quota of the same peer.
+	m := dp.records.meter(who)
+	now, err := dp.counters(name)
+	if err != nil {
+		return err
+	}
+	inet, _ := rules.Tables(dp.cfg.Interface)
+	if o, ok, err := optional(dp.nft.Object(inet, object, true)); err != nil || !ok || o.Used >= min(now.Of(m.budget.Counted), o.Bytes) {
+		return err
+	}
+	dp.fixed.Logger.Info("a quota has seen less than was counted: it is made anew", "quota", object)
 	s := newStep(dp)
-	err := s.anew(who)
+	err = s.anew(who)
 	if err == nil {
 		forward, _ := s.batches()
 		err = dp.nft.Commit(forward)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("quota %s was set back: %w", object, err), s.resume())
+		return errors.Join(fmt.Errorf("make quota %s anew: %w", object, err), s.resume())
 	}
 	s.record()
 	return nil

@@ -87,14 +87,14 @@ func (r *records) setAccount(id string, a *account) {
 	r.subjects[accountName(id)] = subject{account: id}
 }
 
-// quotas are the names of the quotas that say something when they are used up.
-func (r *records) quotas() (names []string) {
+// quotas calls yield for each quota that says something when it is used up.
+func (r *records) quotas(yield func(m *meter, object string)) {
 	of := func(m *meter) {
 		if m.limit.name != "" && !m.depleted {
-			names = append(names, m.limit.name)
+			yield(m, m.limit.name)
 		}
 		if m.watch.name != "" {
-			names = append(names, m.watch.name)
+			yield(m, m.watch.name)
 		}
 	}
 	for _, p := range r.peers {
@@ -103,7 +103,14 @@ func (r *records) quotas() (names []string) {
 	for _, a := range r.accounts {
 		of(&a.meter)
 	}
-	return names
+}
+
+// meter is a subject's.
+func (r *records) meter(who subject) *meter {
+	if who.account != "" {
+		return &r.accounts[who.account].meter
+	}
+	return &r.peers[who.key].meter
 }
 
 // tablesPeer is a peer as the tables see it.

@@ -49,10 +49,9 @@ func testTaken(t *testing.T, driver kernel.Driver) {
 			}
 			read := func() { time.Sleep(order.Period + order.Period/2) } // what passes between two readings is forgotten
 			read()
-			require.NoError(t, dp.LookAtQuotas(t.Context())) // as it does from time to time
 			before := usage()
 			run(t, "nft "+disturb)
-			require.NoError(t, dp.LookAtQuotas(t.Context()))
+			require.NoError(t, dp.LookAtQuotas(t.Context())) // as it does from time to time
 			_, err = node.Sync(t.Context())
 			require.NoError(t, err)
 			read()
