@@ -6,7 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
+
+	"github.com/waylume/waylume/internal/durable"
 )
 
 // publish makes a file that has its name only when it is whole and on the disk: write fills one with another name in the same
@@ -29,54 +30,30 @@ func publish(path string, overwrite bool, write func(temporary string) error) (e
 	if err := write(temporary); err != nil {
 		return err
 	}
-	if err := syncFile(temporary, os.O_RDWR); err != nil {
+	if err := syncFile(temporary); err != nil {
 		return err
 	}
 	if overwrite {
 		err = os.Rename(temporary, path)
 	} else {
-		err = linkNew(temporary, path)
+		err = durable.Link(temporary, path)
 	}
 	if err != nil {
 		return err
 	}
-	if err = syncDir(dir); err != nil && !overwrite {
+	if err = durable.SyncDir(dir); err != nil && !overwrite {
 		err = errors.Join(err, os.Remove(path))
 	}
 	return err
 }
 
-// linkNew names a file, if none has the name.
-func linkNew(file, name string) error {
-	err := os.Link(file, name)
-	if err == nil || errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	// FAT and some file systems of networks have no links. Then two who make one file at the same moment are not kept apart.
-	switch _, lacking := os.Lstat(name); {
-	case lacking == nil:
-		return &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
-	case !errors.Is(lacking, fs.ErrNotExist):
-		return lacking
-	}
-	return os.Rename(file, name)
-}
-
 // syncFile puts a file on the disk.
-func syncFile(path string, flag int) error {
-	file, err := os.OpenFile(path, flag, 0)
+func syncFile(path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	return errors.Join(file.Sync(), file.Close())
-}
-
-// syncDir puts the names of a directory on the disk. Windows does so by itself.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	return syncFile(dir, os.O_RDONLY)
 }
 
 // regular says whether there is a file, and fails if something else is there.

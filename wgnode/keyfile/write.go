@@ -6,17 +6,18 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/internal/durable"
 )
 
 // Create writes a key into a new file of mode 0600, in a directory that is there. It fails with fs.ErrExist where a file is.
 // After an error of the disk the file may be there all the same, and is then whole: no key is removed that may be all there is
 // of it. The error is an [*Error].
 func Create(path string, key wgtypes.Key) error {
-	if err := write(path, key, link); err != nil {
+	if err := write(path, key, durable.Link); err != nil {
 		return &Error{"create", path, err}
 	}
 	return nil
@@ -65,7 +66,7 @@ func write(path string, key wgtypes.Key, name func(from, to string) error) (err 
 	if err := name(file.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }
 
 // prefix is what the names of files begin with that are not whole yet.
@@ -86,32 +87,4 @@ func sweep(dir, base string) error {
 		}
 	}
 	return nil
-}
-
-// link names a file, if none has the name.
-func link(file, name string) error {
-	err := os.Link(file, name)
-	if err == nil || errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	// FAT and some file systems of networks have no links. Then two who make one file at the same moment are not kept apart.
-	switch _, lacking := os.Lstat(name); {
-	case lacking == nil:
-		return fs.ErrExist
-	case !errors.Is(lacking, fs.ErrNotExist):
-		return lacking
-	}
-	return os.Rename(file, name)
-}
-
-// syncDir puts the names of a directory on the disk. Windows does so by itself.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
