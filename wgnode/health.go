@@ -123,12 +123,8 @@ func (h *health) stored(ctx context.Context, err error) {
 	}
 }
 
-// synced notes how a sync went. A caller who gave up says nothing about the dataplane.
-func (h *health) synced(ctx context.Context, err error) {
-	if !errors.Is(ctx.Err(), context.Canceled) {
-		h.dataplane(err, h.unread)
-	}
-}
+// synced notes how a sync went.
+func (h *health) synced(err error) { h.dataplane(err, h.unread) }
 
 // logged notes how the usage log was written the last time.
 func (h *health) logged(err error) {

@@ -2,6 +2,7 @@ package wgnode
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -145,8 +146,10 @@ func (n *Node) sync(ctx context.Context) ([]Repair, error) {
 		mended, err = n.cfg.Dataplane.Sync(ctx, n.inv.state())
 		repairs = append(repairs, mended...)
 	}
-	n.report(SyncFailed, err)
-	n.health.synced(ctx, err)
+	if !errors.Is(ctx.Err(), context.Canceled) { // a caller who gave up says nothing about the dataplane
+		n.report(SyncFailed, err)
+		n.health.synced(err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -72,6 +72,28 @@ func TestFailingSyncsAreReportedOnce(t *testing.T) {
 	})
 }
 
+// TestSyncGivenUp has a caller give up while the dataplane syncs: nothing has failed.
+func TestSyncGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startRig(t)
+		r.drain()
+		ctx, giveUp := context.WithCancel(t.Context())
+		r.dataplane.setHook(func(ctx context.Context, call string) error {
+			if call == "Sync" {
+				giveUp()
+				return ctx.Err()
+			}
+			return nil
+		})
+		_, err := r.Sync(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+		r.dataplane.setHook(nil)
+		synctest.Wait()
+		require.Empty(t, r.kinds())
+		r.sound(t)
+	})
+}
+
 // TestBudgetEventsForStrangersAndFloods has the dataplane name what the node does not know, and more than the inbox holds.
 func TestBudgetEventsForStrangersAndFloods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
