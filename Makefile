@@ -63,7 +63,7 @@ bench: ## every benchmark, with allocations
 
 bench-kernel: ## the kernel dataplane beside shell tools, with ratios, beside PEERS others; as root, some 5 minutes
 	@.ci/setup wg:wireguard-tools
-	BENCH_PEERS='$(PEERS)' $(GO) test -timeout 3h -run '^$$' -bench '^Benchmark(Peer|Forward)$$' -benchtime 5s ./wgnode/kernel 2>&1 | .ci/bench-kernel
+	BENCH_PEERS='$(PEERS)' $(GO) test -v -timeout 3h -run '^$$' -bench '^Benchmark(Peer|Forward)$$' -benchtime 5s ./wgnode/kernel 2>&1 | .ci/bench-kernel
 
 fuzz: ## every fuzz target, FUZZTIME each
 	@GO='$(GO)' .ci/fuzz $(FUZZTIME) $(PKG)
