@@ -182,6 +182,7 @@ type PeerStats struct {
 	// Received and Sent are the bytes of WireGuard's messages, handshakes and keepalives among them, without the headers of IP
 	// and UDP, since the device has the peer. Of what came only what was authentic counts.
 	Received, Sent uint64
+	FormerKey      bool // the last handshake was with DataplaneConfig.FormerKey; set only when the query asks for Device
 }
 
 // AccountStats are one account's counters.
