@@ -18,6 +18,8 @@ var (
 	ErrExposed = errors.New("others than its owner may use it")
 	// ErrNoKey: what is in the file is not a private key.
 	ErrNoKey = errors.New("it holds no private key")
+	// ErrOtherKey: the file has another key than the one that was to be removed.
+	ErrOtherKey = errors.New("it holds another key")
 )
 
 // mode is the mode of a file that is written.
@@ -28,7 +30,7 @@ const maxSize = 1 << 10
 
 // Error says which file cannot be used, and why.
 type Error struct {
-	// Op is "read", "create" or "replace".
+	// Op is "read", "create", "replace" or "remove".
 	Op   string
 	Path string
 	Err  error
@@ -52,14 +54,15 @@ func reason(err error) error {
 // others may use ([ErrExposed]; Windows, where a mode says nothing of that, is not asked), and that holds anything but one key
 // ([ErrNoKey]). The error is an [*Error], and has nothing of the file's contents.
 func Read(path string) (wgtypes.Key, error) {
-	key, err := read(path)
+	key, err := read(path, private)
 	if err != nil {
 		return wgtypes.Key{}, &Error{"read", path, err}
 	}
 	return key, nil
 }
 
-func read(path string) (_ wgtypes.Key, err error) {
+// read reads the key in a file that may be used, if permitted says so.
+func read(path string, permitted func(string, fs.FileMode) error) (_ wgtypes.Key, err error) {
 	if info, err := os.Stat(path); err != nil {
 		return wgtypes.Key{}, err
 	} else if !info.Mode().IsRegular() { // opening a pipe would wait
@@ -74,7 +77,7 @@ func read(path string) (_ wgtypes.Key, err error) {
 	if err != nil {
 		return wgtypes.Key{}, err
 	}
-	if err := private(path, info.Mode()); err != nil {
+	if err := permitted(path, info.Mode()); err != nil {
 		return wgtypes.Key{}, err
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxSize+1))

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -173,4 +174,49 @@ func FuzzParse(f *testing.F) {
 		require.NotZero(t, key)
 		require.Equal(t, key.String(), strings.TrimSpace(string(text)))
 	})
+}
+
+func TestRemove(t *testing.T) {
+	path, key := filepath.Join(t.TempDir(), "node.key.former"), newKey(t)
+	gone := func() {
+		t.Helper()
+		entries, err := os.ReadDir(filepath.Dir(path))
+		require.NoError(t, err)
+		require.Empty(t, entries)
+	}
+	require.NoError(t, Remove(path, key.PublicKey()), "it is not there")
+	require.NoError(t, Remove(filepath.Join(path, "none", "key"), key.PublicKey()))
+
+	require.NoError(t, Create(path, key))
+	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(path), ".node.key.former.new-1"), []byte(key.String()), mode))
+	require.NoError(t, Remove(path, key.PublicKey()))
+	gone()
+	for _, text := range []string{"", key.String()[:20], key.String() + "\n"} {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+		require.NoError(t, Remove(path, key.PublicKey()), "damaged or exposed, it goes all the same")
+		gone()
+	}
+
+	other := newKey(t)
+	require.NoError(t, Create(path, other))
+	err := Remove(path, key.PublicKey())
+	require.ErrorIs(t, err, ErrOtherKey)
+	require.EqualError(t, err, "remove key file "+path+": it holds another key, that of "+other.PublicKey().String())
+	alone(t, path)
+	require.ErrorContains(t, Remove(t.TempDir(), key.PublicKey()), "it is no file but d")
+
+	if runtime.GOOS == "windows" { // where a link takes a privilege
+		return
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(path, link))
+	require.ErrorIs(t, Remove(link, key.PublicKey()), ErrOtherKey)
+	alone(t, path)
+	require.NoError(t, Remove(link, other.PublicKey()))
+	gone()
+	require.NoFileExists(t, link)
+	require.NoError(t, os.Symlink(path, link))
+	require.NoError(t, Remove(link, other.PublicKey()), "it leads nowhere")
+	_, err = os.Lstat(link)
+	require.ErrorIs(t, err, fs.ErrNotExist)
 }
