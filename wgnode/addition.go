@@ -183,7 +183,7 @@ func (n *Node) prepare(a *addition, sequence uint64) error {
 		a.added = AddedPeer{Peer: p.view()}
 		return nil
 	}
-	if a.spec.PublicKey == n.up.publicKey {
+	if n.up.owns(a.spec.PublicKey) {
 		return n.checkPeer(a.spec, time.Now()) // it became the node's meanwhile
 	}
 	if err := n.checkAccount(a.spec.Account); err != nil {

@@ -86,8 +86,7 @@ func (n *Node) unlease(addrs []netip.Addr) error {
 // checkPeer names every problem of a specification.
 func (n *Node) checkPeer(spec PeerSpec, now time.Time) error {
 	var p problems
-	public, private := n.identity()
-	p.publicKey(spec.PublicKey, public, private)
+	p.publicKey(spec.PublicKey, n.session())
 	p.text("Name", spec.Name, 0, MaxNameLen)
 	p.addrs(spec.Addrs, n.up.pool.Prefixes())
 	n.mu.RLock()

@@ -125,13 +125,18 @@ func (n *Node) commit(ctx context.Context, batch, inverse []Mutation) error {
 	return nil
 }
 
+// earliestLocked is the first moment at which there is something to do for time's sake; zero: there is none. The caller holds mu.
+func (n *Node) earliestLocked() time.Time {
+	return earlier(n.inv.deadlines.earliest(), n.up.overlap.wake())
+}
+
 // settle writes what a change made of the node, and wakes the node's goroutine if it has to look at its clock anew. The
 // caller holds the slot.
 func (n *Node) settle(write func(*inventory)) {
 	n.mu.Lock()
-	before := n.inv.deadlines.earliest()
+	before := n.earliestLocked()
 	write(&n.inv)
-	after := n.inv.deadlines.earliest()
+	after := n.earliestLocked()
 	n.mu.Unlock()
 	if !after.Equal(before) {
 		n.inbox.poke()

@@ -17,6 +17,7 @@ type connection struct {
 	since     time.Time // when the device was first asked
 	readAt    time.Time // when it was last asked
 	handshake time.Time // by the wall clock
+	formerKey bool      // which it was with
 	endpoint  netip.AddrPort
 	changes   uint64
 	changedAt time.Time
@@ -136,7 +137,7 @@ func (c *connection) see(now time.Time, s PeerStats) (peers, nodes uint64) {
 		}
 		c.endpoint = s.Endpoint
 	}
-	c.received, c.sent, c.readAt = s.Received, s.Sent, now
+	c.received, c.sent, c.formerKey, c.readAt = s.Received, s.Sent, s.FormerKey, now
 	return peers, nodes
 }
 

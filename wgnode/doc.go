@@ -51,7 +51,8 @@
 //
 // It is in the [Store], or, out of that and its backups, in [Config.PrivateKeyFile], or the program's own affair with
 // [Config.PrivateKey]. A node that has peers does not start with another key than they know unless it is told so. [Node.RotateKey]
-// changes it while the node runs.
+// changes it while the node runs: at once, so that everybody else is cut off until they have the new one, or with an overlap, in
+// which clients that know the node by its former key stay connected and connect anew. [PeerQuality] says which those are.
 //
 // # Privileges
 //

@@ -29,6 +29,8 @@ var (
 	ErrNoUsageLog = errors.New("node has no usage log: set Config.UsageLog, for example to what usagelog.Open returns")
 	// ErrKeyMismatch: the node's private key is not there, or is not the one whose public key its peers know.
 	ErrKeyMismatch = errors.New("the node's private key is not the one that its peers know")
+	// ErrKeyOverlap: there is an overlap of the node's keys already, and one at a time.
+	ErrKeyOverlap = errors.New("an overlap of the node's keys is under way")
 	// ErrCorrupt: a stored record cannot be what this program wrote; the error is a [*CorruptError].
 	ErrCorrupt = errors.New("corrupt record")
 )

@@ -23,7 +23,8 @@ const (
 	NodeClosed
 	// NodeChanged: the node's speed limit or its policy was set. Detail says which.
 	NodeChanged
-	// NodeRekeyed: the node has another key. It sets NodeKey and FormerNodeKey, which are public keys.
+	// NodeRekeyed: the node has another key. It sets NodeKey and FormerNodeKey, which are public keys, and OverlapEnds when clients
+	// may know the node by the former one until then.
 	NodeRekeyed
 	// PeerAdded sets Peer and Account.
 	PeerAdded
@@ -75,6 +76,8 @@ const (
 	// UsageLogFailed: the usage log could not be written to, or does not answer; the node goes on trying, and what was used
 	// meanwhile counts when it works again. It sets Err. It is reported once until the log works again.
 	UsageLogFailed
+	// KeyOverlapEnded: clients that know the node by its former key cannot connect any more. It sets NodeKey and FormerNodeKey.
+	KeyOverlapEnded
 )
 
 var eventNames = [...]string{
@@ -87,7 +90,7 @@ var eventNames = [...]string{
 	UsageThreshold: "usage-threshold", CapReached: "cap-reached", PeriodStarted: "period-started",
 	Repaired: "repaired", SyncFailed: "sync-failed", CheckpointFailed: "checkpoint-failed",
 	ProblemBegan: "problem-began", ProblemOver: "problem-over",
-	UsageLogFailed: "usage-log-failed",
+	UsageLogFailed: "usage-log-failed", KeyOverlapEnded: "key-overlap-ended",
 }
 
 // String is the kind in words joined by hyphens: "peer-added".
@@ -143,7 +146,9 @@ type Event struct {
 	FormerAccount string
 	// NodeKey and FormerNodeKey are the node's public key and what it was before.
 	NodeKey, FormerNodeKey wgtypes.Key
-	Reason                 RemovalReason
+	// OverlapEnds is until when clients may know the node by FormerNodeKey.
+	OverlapEnds time.Time
+	Reason      RemovalReason
 	// Percent of the cap, 1 to 100.
 	Percent int
 	// Usage is the subject's usage when the event was found; for PeriodStarted, in the new period.
@@ -179,6 +184,9 @@ func (e Event) String() string {
 	}
 	if e.NodeKey != (wgtypes.Key{}) {
 		fmt.Fprintf(&b, " node_key=%s former_node_key=%s", e.NodeKey, e.FormerNodeKey)
+	}
+	if !e.OverlapEnds.IsZero() {
+		fmt.Fprintf(&b, " overlap_ends=%s", e.OverlapEnds.Format(time.RFC3339))
 	}
 	if e.Reason != 0 {
 		fmt.Fprintf(&b, " reason=%s", e.Reason)

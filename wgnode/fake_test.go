@@ -40,11 +40,15 @@ type fakeDataplane struct {
 	adopted quota.Counters
 	// refuse, when not nil, is asked about every change.
 	refuse func(Change) error
+	// onKeys, when not nil, is asked about keys.
+	onKeys func(key, former wgtypes.Key) error
 	// onDevice, when not nil, is called when handshakes of some peers are read.
 	onDevice func()
 	// outer are the bytes of WireGuard's messages, received as upload and sent as download; endpoints where peers are.
 	outer     map[wgtypes.Key]quota.Counters
 	endpoints map[wgtypes.Key]netip.AddrPort
+	// laggards are the peers whose last handshake was with the former key.
+	laggards map[wgtypes.Key]bool
 	// problems is what Health finds.
 	problems []HealthProblem
 	// mute keeps the dataplane from reporting what its counters reach.
@@ -282,6 +286,7 @@ func (f *fakeDataplane) Stats(ctx context.Context, q StatsQuery) (Stats, error) 
 			if q.Device {
 				stats.LastHandshake, stats.Endpoint = f.handshakes[key], f.endpoints[key]
 				stats.Received, stats.Sent = f.outer[key].Upload, f.outer[key].Download
+				stats.FormerKey = f.laggards[key] && f.cfg.FormerKey != wgtypes.Key{}
 			}
 			s.Peers = append(s.Peers, stats)
 		}

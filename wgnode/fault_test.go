@@ -110,6 +110,10 @@ func TestFaults(t *testing.T) {
 			_, err := r.RotateKey(ctx, KeyRotation{})
 			return err
 		},
+		"RotateKey with an overlap": func(ctx context.Context, r *rig) error {
+			_, err := r.RotateKey(ctx, KeyRotation{Overlap: time.Hour})
+			return err
+		},
 		"SetPolicy": func(ctx context.Context, r *rig) error {
 			return r.SetPolicy(ctx, isolation.Policy{Deny: []isolation.Rule{{Protocol: isolation.UDP}}})
 		},

@@ -99,6 +99,16 @@ func (inv *inventory) addPeer(p *peer) {
 	inv.deadlines.set(p, p.wake())
 }
 
+// knowFormerKey counts the peers whose last handshake was with the node's former key.
+func (inv *inventory) knowFormerKey() (count int) {
+	for key, p := range inv.peers {
+		if c := p.connection; c != nil && c.key == key && c.formerKey {
+			count++
+		}
+	}
+	return count
+}
+
 func (inv *inventory) removePeer(p *peer) {
 	delete(inv.peers, p.key)
 	inv.peerOrder.remove(p.sequence)

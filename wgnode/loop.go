@@ -48,7 +48,7 @@ func (n *Node) run(ctx context.Context) {
 // periods bound how late that is noticed.
 func (n *Node) nextWake(due schedule) time.Duration {
 	n.mu.RLock()
-	next := n.inv.deadlines.earliest()
+	next := n.earliestLocked()
 	n.mu.RUnlock()
 	next = earlier(earlier(next, due.usage), earlier(due.sync, due.checkpoint))
 	return max(time.Until(next), time.Millisecond)
@@ -84,6 +84,7 @@ func (n *Node) work(ctx context.Context, due *schedule) {
 		// The next checkpoint reads all counters, and puts in force all budgets that are not.
 		n.log.Warn("budgets not brought up to date", "error", err)
 	}
+	n.meetOverlap(ctx, now)
 	n.meetDeadlines(ctx, now)
 	n.health.look(time.Now())
 	logs := n.usageDue(due, now)

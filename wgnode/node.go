@@ -55,19 +55,26 @@ type Node struct {
 
 // session is what holds from a start to the close.
 type session struct {
-	// publicKey and privateKey are written under mu.
+	// publicKey, privateKey, base and overlap are written under mu.
 	publicKey  wgtypes.Key
 	privateKey *ecdh.PrivateKey
+	base       keyRecord // what the store knows of the key, but for a former one
+	overlap    overlap
 	pool       *ipam.Pool
 	info       DataplaneInfo
 	since      time.Time
 }
 
-// identity returns the node's keys.
-func (n *Node) identity() (public wgtypes.Key, private *ecdh.PrivateKey) {
+// owns reports whether clients know the node by a public key, or may.
+func (s session) owns(key wgtypes.Key) bool {
+	return key == s.publicKey || s.overlap.on() && key == s.overlap.public
+}
+
+// session returns what holds now.
+func (n *Node) session() session {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	return n.up.publicKey, n.up.privateKey
+	return n.up
 }
 
 // New returns a node that does nothing yet. It checks the whole configuration, and copies it; what is wrong with it is one
@@ -120,8 +127,8 @@ func (n *Node) Start(ctx context.Context) error {
 	case !ok:
 		return &OpError{Op: "start", Err: ErrClosed}
 	}
-	public, _ := n.identity()
-	n.log.Info("node started", "dataplane", n.up.info.Name, "port", n.up.info.ListenPort, "public_key", public)
+	up := n.session()
+	n.log.Info("node started", "dataplane", up.info.Name, "port", up.info.ListenPort, "public_key", up.publicKey)
 	n.events.publish(events...)
 	go n.run(lifetime)
 	return nil

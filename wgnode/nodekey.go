@@ -1,14 +1,11 @@
 package wgnode
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
-
-	"github.com/waylume/waylume/wgnode/keyfile"
 )
 
 // keyRecord is what the store knows of the node's key: the key itself, or whose it is when a file has it.
@@ -16,6 +13,16 @@ type keyRecord struct {
 	private, public wgtypes.Key
 	// next is set while a rotation is under way: the file has the key of public, or of next.
 	next wgtypes.Key
+	// former is zero without an overlap.
+	former formerKey
+}
+
+// formerKey is what the store knows of the key before, which clients may know the node by for a while.
+type formerKey struct {
+	private wgtypes.Key // zero when a file has it
+	public  wgtypes.Key
+	// until is when the overlap ends; zero: it is over, but for what a file may have of it.
+	until time.Time
 }
 
 type nodeKeyJSON struct {
@@ -23,17 +30,34 @@ type nodeKeyJSON struct {
 	PrivateKey string `json:"private_key,omitempty"`
 	PublicKey  string `json:"public_key,omitempty"`
 	NextKey    string `json:"next_public_key,omitempty"`
+
+	FormerPrivateKey string    `json:"former_private_key,omitempty"`
+	FormerPublicKey  string    `json:"former_public_key,omitempty"`
+	OverlapEnds      time.Time `json:"overlap_ends,omitzero"`
 }
 
 func (r keyRecord) encode() (Record, error) {
-	if r.private != (wgtypes.Key{}) {
-		return encode(RecordNode, nodeKeyRecord, nodeKeyJSON{version: version{firstVersion}, PrivateKey: r.private.String()})
+	v := nodeKeyJSON{
+		version: version{firstVersion}, PrivateKey: optionalKey(r.private), NextKey: optionalKey(r.next), OverlapEnds: r.former.until,
 	}
-	v := nodeKeyJSON{version: version{3}, PublicKey: r.public.String()}
-	if r.next != (wgtypes.Key{}) {
-		v.NextKey = r.next.String()
+	if r.private == (wgtypes.Key{}) {
+		v.version, v.PublicKey = version{3}, r.public.String()
+	}
+	if r.former != (formerKey{}) {
+		v.version, v.FormerPrivateKey = version{4}, optionalKey(r.former.private)
+		if v.FormerPrivateKey == "" {
+			v.FormerPublicKey = r.former.public.String()
+		}
 	}
 	return encode(RecordNode, nodeKeyRecord, v)
+}
+
+// optionalKey is the text of a key, empty for none.
+func optionalKey(key wgtypes.Key) string {
+	if key == (wgtypes.Key{}) {
+		return ""
+	}
+	return key.String()
 }
 
 func decodeNodeKey(r Record) (keyRecord, error) {
@@ -57,7 +81,63 @@ func decodeNodeKey(r Record) (keyRecord, error) {
 	if k.next, err = parseOptionalKey(v.NextKey); err != nil {
 		return keyRecord{}, fmt.Errorf("next_public_key: %w", err)
 	}
+	if k.former, err = v.former(); err != nil {
+		return keyRecord{}, err
+	}
 	return k, nil
+}
+
+// former decodes what the record has of the key before.
+func (v nodeKeyJSON) former() (f formerKey, err error) {
+	if f.private, err = parseOptionalKey(v.FormerPrivateKey); err != nil {
+		return formerKey{}, fmt.Errorf("former_private_key: %w", err)
+	}
+	if f.public, err = parseOptionalKey(v.FormerPublicKey); err != nil {
+		return formerKey{}, fmt.Errorf("former_public_key: %w", err)
+	}
+	f.until = wallClock(v.OverlapEnds)
+	switch {
+	case f.private != (wgtypes.Key{}) && (f.public != (wgtypes.Key{}) || v.PrivateKey == ""):
+		return formerKey{}, errors.New("former_private_key: belongs beside a private key, and to no former public one")
+	case f.private != (wgtypes.Key{}):
+		f.public = f.private.PublicKey()
+	case f.public == (wgtypes.Key{}) && !f.until.IsZero():
+		return formerKey{}, errors.New("overlap_ends: there is no former key")
+	}
+	return f, nil
+}
+
+// with is the record with what the store is to know of an overlap. Of one that is over it need only know which file to remove.
+func (r keyRecord) with(o overlap) keyRecord {
+	switch {
+	case o.public == (wgtypes.Key{}) || o.over && r.private != (wgtypes.Key{}):
+	case o.over:
+		r.former = formerKey{public: o.public}
+	case r.private != (wgtypes.Key{}):
+		r.former = formerKey{private: o.private, public: o.public, until: o.until}
+	default:
+		r.former = formerKey{public: o.public, until: o.until}
+	}
+	return r
+}
+
+// without is the record without a former key.
+func (r keyRecord) without() keyRecord {
+	r.former = formerKey{}
+	return r
+}
+
+// overlaps reports whether the former key holds at a moment, for a node whose public key is known by then. Of a rotation that was
+// under way that says whether it was made: one with an overlap left the key that the store knew as the former one, and one
+// without ended the overlap that there was.
+func (r keyRecord) overlaps(public wgtypes.Key, now time.Time) bool {
+	switch public {
+	case r.next:
+		return r.former.public == r.known() && now.Before(r.former.until)
+	case r.known():
+		return r.former.public != public && now.Before(r.former.until)
+	}
+	return false
 }
 
 // permits reports whether peers may know the node by a public key.
@@ -80,118 +160,4 @@ func (r keyRecord) words() string {
 		return "the key " + known.String()
 	}
 	return "a key that the store has no record of"
-}
-
-// keyChoice is the key that a start is made with, and what there is to do about it before.
-type keyChoice struct {
-	private wgtypes.Key
-	// file is where the key is to be written; empty: it is in place.
-	file           string
-	batch, inverse []Mutation
-}
-
-// write puts the key into its file: before the store forgets it, so that there is no moment at which nobody has it.
-func (c keyChoice) write(context.Context) error {
-	if c.file == "" {
-		return nil
-	}
-	return keyfile.Create(c.file, c.private)
-}
-
-// chooseKey says which key the node has: the configured one, which the store does not learn of; else that of the file; else that
-// of the store. Where nobody knows one, it makes one.
-func (n *Node) chooseKey(k *kept) (keyChoice, error) {
-	var c keyChoice
-	var err error
-	switch {
-	case n.cfg.PrivateKey != (wgtypes.Key{}):
-		c.private = n.cfg.PrivateKey
-	case n.cfg.PrivateKeyFile != "":
-		c, err = n.keyOfFile(k)
-	default:
-		c, err = n.keyOfStore(k)
-	}
-	c.private = clamp(c.private)
-	return c, err
-}
-
-func (n *Node) keyOfStore(k *kept) (c keyChoice, err error) {
-	if k.key.private != (wgtypes.Key{}) {
-		return keyChoice{private: k.key.private}, nil
-	}
-	if !n.mayChange(k) {
-		return keyChoice{}, fmt.Errorf("%w: the store does not have it, and %d peers know this node by %s: give the key as "+
-			"Config.PrivateKey, its file as Config.PrivateKeyFile, or set Config.AcceptNewKey to begin with a new key, with which all "+
-			"clients need new configurations", ErrKeyMismatch, len(k.peers), k.key.words())
-	}
-	if c.private, err = wgtypes.GeneratePrivateKey(); err != nil {
-		return keyChoice{}, err
-	}
-	record, err := keyRecord{private: c.private}.encode()
-	if err != nil {
-		return keyChoice{}, err
-	}
-	c.batch, c.inverse = []Mutation{put(record)}, []Mutation{erase(record)}
-	return c, nil
-}
-
-// keyOfFile is chooseKey for a key in a file. What it does to the store is not undone when the start fails: the file is written
-// by then, and the two agree.
-func (n *Node) keyOfFile(k *kept) (c keyChoice, err error) {
-	path := n.cfg.PrivateKeyFile
-	c.private, err = keyfile.Read(path)
-	absent := errors.Is(err, fs.ErrNotExist)
-	switch {
-	case err != nil && !absent:
-		return keyChoice{}, err
-	case !absent:
-		if public := c.private.PublicKey(); !k.key.permits(public) && !n.mayChange(k) {
-			return keyChoice{}, n.otherKey(k, public)
-		}
-	case k.key.private != (wgtypes.Key{}):
-		c.private, c.file = k.key.private, path
-	case len(k.peers) > 0 && !n.mayChange(k):
-		return keyChoice{}, n.noKey(k)
-	default:
-		c.file = path
-		if c.private, err = wgtypes.GeneratePrivateKey(); err != nil {
-			return keyChoice{}, err
-		}
-	}
-	if now := (keyRecord{public: c.private.PublicKey()}); now != k.key {
-		record, err := now.encode()
-		if err != nil {
-			return keyChoice{}, err
-		}
-		c.batch = []Mutation{put(record)}
-	}
-	return c, nil
-}
-
-// mayChange reports whether the node may have another key than the store knows: nobody is cut off, or that is wanted.
-func (n *Node) mayChange(k *kept) bool { return len(k.peers) == 0 || n.cfg.AcceptNewKey }
-
-func (n *Node) noKey(k *kept) error {
-	return fmt.Errorf("%w: there is no key file %s, and %d peers know this node by %s: put the file back (a backup of the state "+
-		"does not have it), or set Config.AcceptNewKey to begin with a new key, with which all clients need new configurations",
-		ErrKeyMismatch, n.cfg.PrivateKeyFile, len(k.peers), k.key.words())
-}
-
-// otherKey is the error for two keys. Neither wins by itself: the peers know the store's, and the file is what a person gave.
-func (n *Node) otherKey(k *kept, public wgtypes.Key) error {
-	remedy := "put the file of that key back"
-	if k.key.private != (wgtypes.Key{}) {
-		remedy = "move the file away, and the store's key is put there"
-	}
-	return fmt.Errorf("%w: key file %s has the key of %s, and %d peers know this node by %s: %s, or set Config.AcceptNewKey to go on "+
-		"with the file's, with which all clients need new configurations (but those that got them since this state was saved)",
-		ErrKeyMismatch, n.cfg.PrivateKeyFile, public, len(k.peers), k.key.known(), remedy)
-}
-
-// clamp sets the bits of a private key that have one value in all of them (RFC 7748, section 5), as devices do with what they are
-// given. The public key is the same.
-func clamp(key wgtypes.Key) wgtypes.Key {
-	key[0] &= 248
-	key[31] = key[31]&127 | 64
-	return key
 }

@@ -201,6 +201,9 @@ func TestKeysGivenTwice(t *testing.T) {
 func TestDamagedKeyRecords(t *testing.T) {
 	key := privateKey(t).String()
 	for _, value := range []string{
+		`{"v":4,"public_key":"` + key + `","overlap_ends":"2026-11-21T07:00:00Z"}`, `{"v":4,"public_key":"` + key + `","former_private_key":"` + key + `"}`,
+		`{"v":4,"private_key":"` + key + `","former_public_key":"` + key + `","former_private_key":"` + key + `"}`,
+		`{"v":4,"private_key":"` + key + `","former_private_key":"x"}`, `{"v":4,"private_key":"` + key + `","former_public_key":"x"}`,
 		`{"v":3}`, `{"v":3,"public_key":"x"}`, `{"v":1,"private_key":"x"}`, `{"v":3,"public_key":"` + key + `","private_key":"` + key + `"}`,
 	} {
 		store := newFaultyStore()

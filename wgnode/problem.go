@@ -44,6 +44,12 @@ const (
 	// ClockBehind: the clock is before the last time that the store knows of. It is over when the clock has reached that time.
 	// Area: clock.
 	ClockBehind
+	// FormerKeyUnusable: clients may know the node by its former key, and are not served, as that key is not to be had. It is over
+	// with the overlap. Area: key.
+	FormerKeyUnusable
+	// FormerKeyKept: an overlap of the node's keys is over, and the former key is still served, or still on the disk; the node goes
+	// on trying. Area: key.
+	FormerKeyKept
 )
 
 var problemKinds = [...]struct{ name, area string }{
@@ -54,6 +60,7 @@ var problemKinds = [...]struct{ name, area string }{
 	FirewallCloses: {"firewall-closes", "forwarding"}, SocketsFail: {"sockets-fail", "forwarding"},
 	StoreFailing: {"store-failing", "store"}, UsageLogFailing: {"usage-log-failing", "usage log"}, QuotaEventsLost: {"quota-events-lost", "quota events"},
 	ClockJumped: {"clock-jumped", "clock"}, ClockBehind: {"clock-behind", "clock"},
+	FormerKeyUnusable: {"former-key-unusable", "key"}, FormerKeyKept: {"former-key-kept", "key"},
 }
 
 // String is the kind in words joined by hyphens: "forwarding-off".
@@ -64,7 +71,7 @@ func (k ProblemKind) String() string {
 	return fmt.Sprintf("problem-%d", int(k))
 }
 
-// Area is "interface", "handshakes", "forwarding", "store", "usage log", "quota events" or "clock"; empty for a kind that there is not.
+// Area is "interface", "handshakes", "forwarding", "store", "usage log", "quota events", "clock" or "key"; empty for a kind that there is not.
 func (k ProblemKind) Area() string {
 	if k > 0 && int(k) < len(problemKinds) {
 		return problemKinds[k].area

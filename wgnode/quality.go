@@ -78,6 +78,9 @@ type PeerQuality struct {
 	WatchedSince time.Time
 	// LastHandshake is zero when none is known.
 	LastHandshake time.Time
+	// FormerKey: the peer still knows the node by its former key, as that is what its last handshake was with, and the overlap goes
+	// on; see [Node.RotateKey].
+	FormerKey bool
 	// Endpoint is where the peer was heard from last; not valid when that is not known.
 	Endpoint netip.AddrPort
 	// EndpointChanges counts how often another endpoint was read than the time before: two changes between two readings are
@@ -177,7 +180,7 @@ func (p *peer) qualityAt(now time.Time, stale time.Duration) PeerQuality {
 	if c := p.connection; c != nil && c.key == p.key {
 		q.ReadAt, q.WatchedSince, q.LastHandshake = wallClock(c.readAt), wallClock(c.since), wallClock(c.handshake)
 		q.Endpoint, q.EndpointChanges, q.EndpointChangedAt = c.endpoint, c.changes, wallClock(c.changedAt)
-		q.Handshakes = c.loss
+		q.Handshakes, q.FormerKey = c.loss, c.formerKey
 		if now.Sub(c.latest.at) < stale {
 			q.Throughput = c.throughput()
 		}

@@ -23,8 +23,9 @@ import (
 //
 //	2: suspended, grace_period, idle_timeout, former_key; lapsed and seen of usage
 //	3: former_keys and keys_before of usage; public_key and next_public_key in place of private_key of the node
+//	4: former_private_key, former_public_key and overlap_ends of the node's key
 const (
-	recordVersion = 3
+	recordVersion = 4
 	firstVersion  = 1
 )
 

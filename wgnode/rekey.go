@@ -56,7 +56,7 @@ func (n *Node) rekeyPeer(ctx context.Context, key wgtypes.Key, keys PeerKeys) (R
 	}
 	defer release()
 
-	if pair.public == n.up.publicKey {
+	if n.up.owns(pair.public) {
 		return RekeyedPeer{}, n.checkKeys(keys) // it became the node's meanwhile
 	}
 	p, ok := n.inv.peers[key]
@@ -77,8 +77,7 @@ func (n *Node) rekeyPeer(ctx context.Context, key wgtypes.Key, keys PeerKeys) (R
 
 func (n *Node) checkKeys(keys PeerKeys) error {
 	var p problems
-	public, private := n.identity()
-	p.publicKey(keys.PublicKey, public, private)
+	p.publicKey(keys.PublicKey, n.session())
 	return p.err("keys")
 }
 

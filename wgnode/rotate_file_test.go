@@ -2,6 +2,7 @@ package wgnode
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,36 +16,59 @@ import (
 	"github.com/waylume/waylume/wgnode/keyfile"
 )
 
-// disk is what a process that is killed leaves: the store and the key file.
+// disk is what a process that is killed leaves: the store and the key files.
 type disk struct {
 	records []Record
 	key     []byte
+	former  []byte // nil: there is no file
 }
 
 func diskOf(t testing.TB, store *faultyStore, path string) disk {
 	t.Helper()
 	key, err := os.ReadFile(path)
 	require.NoError(t, err)
-	return disk{store.snapshot(), key}
+	former, err := os.ReadFile(formerFile(path))
+	if !errors.Is(err, os.ErrNotExist) {
+		require.NoError(t, err)
+	}
+	return disk{store.snapshot(), key, former}
 }
 
-// startOn starts a node on what is left, and returns its key and what is left of it in turn.
-func (d disk) startOn(t testing.TB) (key wgtypes.Key, left disk) {
+// restore puts what was left in place.
+func (d disk) restore(t testing.TB) (store *faultyStore, path string) {
 	t.Helper()
-	path, store := keyFile(t), newFaultyStore()
+	path, store = keyFile(t), newFaultyStore()
 	require.NoError(t, os.WriteFile(path, d.key, 0o600))
+	if d.former != nil {
+		require.NoError(t, os.WriteFile(formerFile(path), d.former, 0o600))
+	}
 	var batch []Mutation
 	for _, record := range d.records {
 		batch = append(batch, put(record))
 	}
 	require.NoError(t, store.Commit(t.Context(), batch))
+	return store, path
+}
+
+// startOn starts a node on what is left, and returns its keys and what is left of it in turn.
+func (d disk) startOn(t testing.TB) (now keys, left disk) {
+	t.Helper()
+	store, path := d.restore(t)
 	r := newRig(t, store, inFile(path))
 	require.NoError(t, r.Start(t.Context()))
-	key = r.keyNow(t)
+	now = r.keysNow(t)
 	require.NoError(t, r.Close())
-	known, _ := store.keyInStore(t, key)
-	require.Equal(t, keyRecord{public: key.PublicKey()}, known, "a rotation that was under way is decided")
-	return key, diskOf(t, store, path)
+	known, secret := store.keyInStore(t, now.key)
+	require.False(t, secret)
+	want := keyRecord{public: now.key.PublicKey()}
+	if now.former != (wgtypes.Key{}) {
+		want.former = formerKey{public: now.former.PublicKey(), until: known.former.until}
+		require.NotZero(t, known.former.until)
+	}
+	require.Equal(t, want, known, "a rotation that was under way is decided")
+	left = diskOf(t, store, path)
+	require.Equal(t, now.former != (wgtypes.Key{}), left.former != nil, "the former key is on the disk as long as it is served")
+	return now, left
 }
 
 // TestKilledInRotation looks at what is on the disk at every call that a rotation makes, before and after it, and while what it
@@ -94,10 +118,10 @@ func TestKilledInRotation(t *testing.T) {
 		look()
 		require.GreaterOrEqual(t, len(left), 2)
 		for _, d := range left {
-			key, again := d.startOn(t)
-			require.Contains(t, []wgtypes.Key{former, next}, key)
+			now, again := d.startOn(t)
+			require.Contains(t, []keys{{former, wgtypes.Key{}}, {next, wgtypes.Key{}}}, now)
 			twice, _ := again.startOn(t)
-			require.Equal(t, key, twice)
+			require.Equal(t, now, twice)
 		}
 		want := next
 		if failing < calls-1 {
@@ -108,7 +132,7 @@ func TestKilledInRotation(t *testing.T) {
 		}
 		require.Equal(t, want, r.keyNow(t))
 		last, _ := left[len(left)-1].startOn(t)
-		require.Equal(t, want, last)
+		require.Equal(t, want, last.key)
 		_, err = r.RotateKey(t.Context(), KeyRotation{PrivateKey: next})
 		require.NoError(t, err, "it can be done now")
 		require.Equal(t, next, r.again(t, inFile(path)).keyNow(t))

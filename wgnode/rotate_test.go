@@ -22,8 +22,19 @@ func (f *fakeDataplane) SetKeys(ctx context.Context, key, former wgtypes.Key) er
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.onKeys != nil {
+		if err := f.onKeys(key, former); err != nil {
+			return err
+		}
+	}
 	f.cfg.PrivateKey, f.cfg.FormerKey = key, former
 	return nil
+}
+
+func (f *fakeDataplane) setOnKeys(ask func(key, former wgtypes.Key) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.onKeys = ask
 }
 
 // keyNow is the private key in force, after a look that node and dataplane agree on it.
@@ -31,10 +42,22 @@ func (r *rig) keyNow(t testing.TB) wgtypes.Key {
 	t.Helper()
 	r.dataplane.mu.Lock()
 	defer r.dataplane.mu.Unlock()
-	public, private := r.identity()
-	require.Equal(t, public, r.dataplane.cfg.PrivateKey.PublicKey())
-	require.Equal(t, r.dataplane.cfg.PrivateKey[:], private.Bytes())
+	up := r.session()
+	require.Equal(t, up.publicKey, r.dataplane.cfg.PrivateKey.PublicKey())
+	require.Equal(t, r.dataplane.cfg.PrivateKey[:], up.privateKey.Bytes())
+	require.Equal(t, up.overlap.key(), r.dataplane.cfg.FormerKey)
 	return r.dataplane.cfg.PrivateKey
+}
+
+// keys are what a dataplane serves.
+type keys struct{ key, former wgtypes.Key }
+
+func (r *rig) keysNow(t testing.TB) keys {
+	t.Helper()
+	key := r.keyNow(t)
+	r.dataplane.mu.Lock()
+	defer r.dataplane.mu.Unlock()
+	return keys{key, r.dataplane.cfg.FormerKey}
 }
 
 func TestRotateKey(t *testing.T) {

@@ -8,8 +8,6 @@ import (
 	"net/netip"
 	"time"
 
-	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
-
 	"github.com/waylume/waylume/ipam"
 )
 
@@ -47,11 +45,11 @@ func (n *Node) bringUp(ctx context.Context) ([]Event, error) {
 	}
 	maps.Copy(kept.resting, rest)
 	batch, inverse = append(append(batch, over...), begun...), append(inverse, undone...)
-	key, err := n.chooseKey(kept)
+	key, err := n.chooseKey(kept, now)
 	if err != nil {
 		return nil, err
 	}
-	up := session{publicKey: key.private.PublicKey(), pool: pool, since: time.Now()}
+	up := session{publicKey: key.private.PublicKey(), base: key.base, overlap: key.overlap, pool: pool, since: time.Now()}
 	if up.privateKey, err = ecdh.X25519().NewPrivateKey(key.private[:]); err != nil {
 		return nil, fmt.Errorf("use private key: %w", err)
 	}
@@ -64,7 +62,7 @@ func (n *Node) bringUp(ctx context.Context) ([]Event, error) {
 		step{name: "write private key", do: key.write},
 		n.stored(batch, inverse),
 		step{name: "start dataplane", do: func(ctx context.Context) (err error) {
-			up.info, err = n.cfg.Dataplane.Start(ctx, n.dataplaneConfig(key.private, pool), inv.state())
+			up.info, err = n.cfg.Dataplane.Start(ctx, n.dataplaneConfig(key, pool), inv.state())
 			return err
 		}})
 	if err != nil {
@@ -80,12 +78,14 @@ func (n *Node) bringUp(ctx context.Context) ([]Event, error) {
 	if n.usageLog != nil {
 		n.usageLog.wait(ctx, n.logAll(up.since))
 	}
+	events = append(events, n.beginOverlap(ctx, key)...)
 	return append([]Event{{Kind: NodeStarted}}, events...), nil
 }
 
-func (n *Node) dataplaneConfig(private wgtypes.Key, pool *ipam.Pool) DataplaneConfig {
+func (n *Node) dataplaneConfig(key keyChoice, pool *ipam.Pool) DataplaneConfig {
 	return DataplaneConfig{
-		PrivateKey: private,
+		PrivateKey: key.private,
+		FormerKey:  key.overlap.key(),
 		ListenPort: n.cfg.ListenPort,
 		MTU:        n.cfg.MTU,
 		Addresses:  nodeAddresses(pool),

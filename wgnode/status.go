@@ -19,6 +19,12 @@ type Status struct {
 	// Since is when the node was started.
 	Since     time.Time
 	PublicKey wgtypes.Key
+	// FormerKey is the public key that clients may know the node by besides, until OverlapEnds; zero: none. Whether they are served
+	// is said under Limitations and Problems if they are not.
+	FormerKey   wgtypes.Key
+	OverlapEnds time.Time
+	// FormerKeyPeers is how many peers' last handshake was with FormerKey; see [PeerQuality].
+	FormerKeyPeers int
 	// ListenPort is the UDP port that WireGuard listens on.
 	ListenPort uint16
 	// Addresses are the node's own inside the tunnel.
@@ -49,6 +55,9 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	n.mu.RLock()
 	up := n.up
 	s.Peers, s.Accounts, s.SyncedAt = len(n.inv.peers), len(n.inv.accounts), n.synced
+	if up.overlap.on() {
+		s.FormerKey, s.OverlapEnds, s.FormerKeyPeers = up.overlap.public, up.overlap.until, n.inv.knowFormerKey()
+	}
 	n.mu.RUnlock()
 
 	s.Since, s.PublicKey, s.ListenPort = up.since, up.publicKey, up.info.ListenPort

@@ -145,13 +145,15 @@ func (p *problems) account(inv *inventory, id string) {
 	}
 }
 
-func (p *problems) publicKey(key, node wgtypes.Key, nodePrivate *ecdh.PrivateKey) {
+func (p *problems) publicKey(key wgtypes.Key, node session) {
 	switch {
 	case key == wgtypes.Key{}:
 		// The node makes one.
-	case key == node:
+	case key == node.publicKey:
 		p.add("PublicKey", "is the node's own key")
-	case lowOrder(key, nodePrivate):
+	case node.owns(key):
+		p.add("PublicKey", "is the node's former key, by which clients may know it until %s", node.overlap.until.Format(time.RFC3339))
+	case lowOrder(key, node.privateKey):
 		p.add("PublicKey", "is a point of low order: no secret can be agreed with it")
 	}
 }
