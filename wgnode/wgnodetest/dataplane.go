@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -56,6 +57,7 @@ type Dataplane struct {
 type handshake struct {
 	at       time.Time
 	endpoint netip.AddrPort
+	node     wgtypes.Key // the node's private key that it was with
 }
 
 var (
@@ -126,7 +128,8 @@ func (d *Dataplane) Apply(ctx context.Context, change wgnode.Change) error {
 	return nil
 }
 
-// SetKeys forgets all handshakes unless the key that it had stays. Ports go on as they are: who connects to them has no keys.
+// SetKeys forgets the handshakes that were with a key which does not stay. Ports go on as they are: who connects to them has no
+// keys.
 func (d *Dataplane) SetKeys(ctx context.Context, key, former wgtypes.Key) error {
 	if err := d.faults.check(ctx, OpSetKeys); err != nil {
 		return err
@@ -135,9 +138,7 @@ func (d *Dataplane) SetKeys(ctx context.Context, key, former wgtypes.Key) error 
 	if err := d.usableLocked(); err != nil {
 		return err
 	}
-	if key != d.cfg.PrivateKey && former != d.cfg.PrivateKey {
-		clear(d.handshake)
-	}
+	maps.DeleteFunc(d.handshake, func(_ wgtypes.Key, h handshake) bool { return h.node != key && h.node != former })
 	d.cfg.PrivateKey, d.cfg.FormerKey = key, former
 	return nil
 }
@@ -182,6 +183,7 @@ func (d *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode.
 			s := &stats.Peers[i]
 			h, port := d.handshake[s.PublicKey], d.portLocked(s.PublicKey)
 			s.LastHandshake, s.Endpoint = h.at, h.endpoint
+			s.FormerKey = h.node == d.cfg.FormerKey && h.node != wgtypes.Key{}
 			s.Received, s.Sent = port.sent.Load(), port.delivered.Load()
 		}
 	}

@@ -169,6 +169,41 @@ func TestDisturb(t *testing.T) {
 	require.ErrorIs(t, wgnodetest.NewDataplane().Disturb(wgnode.Change{}), wgnode.ErrNotStarted)
 }
 
+// TestKeyOverlap has a node tell who of its peers knows its former key.
+func TestKeyOverlap(t *testing.T) {
+	node, dp, _ := start(t)
+	peer, other := addPeer(t, node, wgnode.PeerSpec{}).PublicKey, addPeer(t, node, wgnode.PeerSpec{}).PublicKey
+	former := func(key wgtypes.Key) (knows, connected bool) {
+		t.Helper()
+		stats, err := node.PeerStats(t.Context(), key)
+		require.NoError(t, err)
+		return stats.FormerKey, !stats.LastHandshake.IsZero()
+	}
+	shake := func(key wgtypes.Key) { dp.SetHandshake(key, time.Now(), netip.MustParseAddrPort("198.51.100.7:40000")) }
+	is := func(key wgtypes.Key, wantKnows, wantConnected bool) {
+		t.Helper()
+		knows, connected := former(key)
+		require.Equal(t, []bool{wantKnows, wantConnected}, []bool{knows, connected})
+	}
+	shake(peer)
+	first := dp.Config().PrivateKey
+	rotated, err := node.RotateKey(t.Context(), wgnode.KeyRotation{Overlap: time.Hour})
+	require.NoError(t, err)
+	require.Equal(t, first, dp.Config().FormerKey)
+	require.Equal(t, rotated.PublicKey, dp.Config().PrivateKey.PublicKey())
+	is(peer, true, true)
+	is(other, false, false)
+	shake(other)
+	is(other, false, true)
+	require.NoError(t, node.EndKeyOverlap(t.Context()))
+	require.Zero(t, dp.Config().FormerKey)
+	is(peer, false, false)
+	is(other, false, true)
+	_, err = node.RotateKey(t.Context(), wgnode.KeyRotation{})
+	require.NoError(t, err)
+	is(other, false, false)
+}
+
 func TestSetHandshake(t *testing.T) {
 	node, dp, _ := start(t)
 	peer := addPeer(t, node, wgnode.PeerSpec{})

@@ -102,12 +102,13 @@ func (d *Dataplane) Disturb(change wgnode.Change) error {
 	return nil
 }
 
-// SetHandshake sets what Stats says of a peer's last handshake and of where it was heard from. It is forgotten when the
-// peer is removed.
+// SetHandshake sets what Stats says of a peer's last handshake, which is one with the node's own key, and of where it was heard
+// from. It is forgotten when the peer is removed, or the key is no more served: during an overlap it goes on as one with the
+// former key.
 func (d *Dataplane) SetHandshake(key wgtypes.Key, at time.Time, endpoint netip.AddrPort) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.handshake[key] = handshake{at, endpoint}
+	d.handshake[key] = handshake{at, endpoint, d.cfg.PrivateKey}
 }
 
 // SetProblems sets what the dataplane says is wrong when it is asked for its health; none ends all of them.
@@ -117,7 +118,7 @@ func (d *Dataplane) SetProblems(problems ...wgnode.HealthProblem) {
 	d.problems = slices.Clone(problems)
 }
 
-// Config returns what the node started the dataplane with, and the private key that it has now.
+// Config returns what the node started the dataplane with, and the keys that it has now.
 func (d *Dataplane) Config() wgnode.DataplaneConfig {
 	d.mu.Lock()
 	defer d.mu.Unlock()
