@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -30,15 +32,79 @@ func TestKeyFileNames(t *testing.T) {
 	}
 }
 
-// What cuts everybody off wants a flag, and a node that runs.
+// A new key wants a word on those who know the former one, and a node that runs.
 func TestRotateKeyCommand(t *testing.T) {
-	status, _, stderr := command(t.Context(), "rotate-key", "--state", t.TempDir())
-	require.Equal(t, exitUsage, status)
-	require.Contains(t, stderr, "say --now if that is meant")
-	status, _, stderr = command(t.Context(), "rotate-key", "--now", "--state", t.TempDir())
-	require.Equal(t, exitFailed, status)
-	require.Contains(t, stderr, "no node runs there")
-	require.Contains(t, stderr, "Start the node with 'waylumed up'")
+	for flags, says := range map[string]string{
+		"":                               "--overlap 7d lets them connect for that long, and --now cuts every device off",
+		"--now --overlap 1h":             "exclude each other",
+		"--end-overlap --now":            "exclude each other",
+		"--overlap= --end-overlap":       "exclude each other",
+		"--overlap=":                     `--overlap: "" is not a duration: give one as`,
+		"--overlap 1w":                   `--overlap: "1w" is not a duration: give one as`,
+		"--overlap 0":                    "--overlap: is 0: give 1s to 90d, or --now for none",
+		"--overlap 91d":                  "--overlap: is 91d: give 1s to 90d",
+		"--overlap -5m":                  "--overlap: is -5m: give 1s to 90d",
+		"--now --end-overlap --overlap=": "exclude each other",
+	} {
+		status, _, stderr := command(t.Context(), append([]string{"rotate-key", "--state", t.TempDir()}, strings.Fields(flags)...)...)
+		require.Equal(t, exitUsage, status, flags)
+		require.Contains(t, stderr, says, flags)
+	}
+	for _, flags := range []string{"--now", "--overlap 7d", "--end-overlap"} {
+		status, _, stderr := command(t.Context(), append([]string{"rotate-key", "--state", t.TempDir()}, strings.Fields(flags)...)...)
+		require.Equal(t, exitFailed, status)
+		require.Contains(t, stderr, "no node runs there")
+		require.Contains(t, stderr, "Start the node with 'waylumed up'")
+	}
+}
+
+// rotating is a node that says which keys it has.
+type rotating struct {
+	control.Source
+	ended string
+}
+
+var overlapEnds = time.Date(2026, 11, 28, 7, 30, 0, 0, time.Local)
+
+func (r rotating) RotateKey(_ context.Context, overlap time.Duration) (control.Keys, error) {
+	keys := control.Keys{Public: "NEW", Former: "OLD"}
+	if overlap == 7*24*time.Hour {
+		keys.OverlapEnds = overlapEnds
+	}
+	return keys, nil
+}
+
+func (r rotating) EndKeyOverlap(context.Context) (control.Keys, error) {
+	return control.Keys{Public: "NEW", Former: r.ended}, nil
+}
+
+// What to do next, in words.
+func TestRotateKeySays(t *testing.T) {
+	for _, ended := range []string{"", "OLD"} {
+		dir := t.TempDir()
+		server, err := control.Listen(state.Socket(dir), rotating{ended: ended})
+		require.NoError(t, err)
+		says := func(flags ...string) string {
+			t.Helper()
+			status, stdout, stderr := command(t.Context(), append([]string{"rotate-key", "--state", dir}, flags...)...)
+			require.Equal(t, exitOK, status, stderr)
+			return stdout
+		}
+		now := says("--now")
+		require.Contains(t, now, "The node's public key is now NEW\nIt was OLD\n")
+		require.Contains(t, now, "put the new one as PublicKey under [Peer]. Until then it cannot connect.\n")
+		require.Contains(t, now, "are of no use.\n")
+		overlap := says("--overlap", "7d")
+		require.Contains(t, overlap, "under [Peer]. Until 2026-11-28 07:30:00\nthose connect, too, that have the former one")
+		require.Contains(t, overlap, "are of no use after that.\n")
+		if end := says("--end-overlap"); ended == "" {
+			require.Contains(t, end, "There is no overlap")
+		} else {
+			require.Contains(t, end, "The overlap is over.")
+			require.Contains(t, end, "the former one, OLD, cannot")
+		}
+		require.NoError(t, server.Close())
+	}
 }
 
 // A backup of a state in use, and then a disaster, from the command line.

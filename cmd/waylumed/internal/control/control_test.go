@@ -157,12 +157,12 @@ func TestCloseEndsClients(t *testing.T) {
 	asking, err := net.Dial("unix", path)
 	require.NoError(t, err)
 	defer asking.Close()
-	require.NoError(t, writeLine(asking, request{protocolVersion, verbBackup}))
+	require.NoError(t, writeLine(asking, request{Version: protocolVersion, Verb: verbBackup}))
 	_, err = bufio.NewReader(asking).ReadByte()
 	require.NoError(t, err)
 	gone, err := net.Dial("unix", path)
 	require.NoError(t, err)
-	require.NoError(t, writeLine(gone, request{protocolVersion, verbBackup}))
+	require.NoError(t, writeLine(gone, request{Version: protocolVersion, Verb: verbBackup}))
 	require.NoError(t, gone.Close())
 	require.NoError(t, server.Close())
 }
@@ -189,7 +189,11 @@ func TestBadRequests(t *testing.T) {
 		`{"version":2,"verb":"backup"}` + "\n": "speaks version 1 of the protocol, and was asked in version 2",
 		`{"version":1,"verb":"erase"}` + "\n":  `there is no verb \"erase\"`,
 		strings.Repeat("x", maxLine+1):         "longer than 4096 bytes",
-		`{"version":1,"verb":"backup","since":7}` + "\n": `{"version":1}`,
+
+		`{"version":1,"verb":"rotate-key-with-overlap"}` + "\n":                `\"\" is no overlap`,
+		`{"version":1,"verb":"rotate-key-with-overlap","overlap":"0"}` + "\n":  `\"0\" is no overlap`,
+		`{"version":1,"verb":"rotate-key-with-overlap","overlap":"1d"}` + "\n": `\"1d\" is no overlap`,
+		`{"version":1,"verb":"backup","since":7}` + "\n":                       `{"version":1}`,
 	} {
 		require.Contains(t, askRaw(t, path, what), want, what)
 	}
@@ -213,14 +217,17 @@ func TestAnswersOfAnotherServer(t *testing.T) {
 func FuzzRequest(f *testing.F) {
 	f.Add([]byte(`{"version":1,"verb":"backup"}`))
 	f.Add([]byte(`{"version":1,"verb":"rotate-key"}`))
+	f.Add([]byte(`{"version":1,"verb":"rotate-key-with-overlap","overlap":"24h"}`))
 	f.Add([]byte(`{"version":1e0,"verb":"backup"} x`))
 	f.Add([]byte(`[]`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		r, err := parseRequest(line)
 		if err == nil {
-			verbs := []string{verbBackup, verbStatus, verbRotateKey}
 			require.Equal(t, protocolVersion, r.Version)
-			require.Contains(t, verbs, r.Verb)
+			require.Contains(t, verbs(), r.Verb)
+			overlap, err := r.overlap()
+			require.NoError(t, err)
+			require.Equal(t, r.Verb == verbOverlapKey, overlap > 0)
 		} else {
 			require.Zero(t, r)
 		}

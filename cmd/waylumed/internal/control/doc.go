@@ -17,5 +17,9 @@
 //
 //	{"version":1,"keys":{"public":"...","former":"..."}}
 //
+// So is "rotate-key-with-overlap", whose request has "overlap":"24h0m0s", and whose answer has "overlap_ends" beside the keys; and
+// "end-key-overlap", in whose answer "former" is empty if there was none. These are verbs of their own, lest a node of an earlier
+// version passes over the overlap and cuts everybody off.
+//
 // Either side gives up when the other does nothing for half a minute, or for two and a half while a node changes its key.
 package control

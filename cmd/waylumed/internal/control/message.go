@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"time"
 )
 
 const (
@@ -15,6 +17,9 @@ const (
 	verbBackup      = "backup"
 	verbStatus      = "status"
 	verbRotateKey   = "rotate-key"
+	// An earlier node refuses these, where it would pass over a field of a request that it knows.
+	verbOverlapKey = "rotate-key-with-overlap"
+	verbEndOverlap = "end-key-overlap"
 
 	// maxLine is the longest line of JSON, in bytes, with its end.
 	maxLine = 4 << 10
@@ -22,17 +27,35 @@ const (
 	maxPiece = 64 << 10
 )
 
+func verbs() []string {
+	return []string{verbBackup, verbStatus, verbRotateKey, verbOverlapKey, verbEndOverlap}
+}
+
 // request is what is asked.
 type request struct {
 	Version int    `json:"version"`
 	Verb    string `json:"verb"`
+	// Overlap is of verbOverlapKey, as Go writes durations.
+	Overlap string `json:"overlap,omitempty"`
+}
+
+// overlap is for how long a node shall know its former key.
+func (r request) overlap() (time.Duration, error) {
+	if r.Verb != verbOverlapKey {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(r.Overlap)
+	if err != nil || d <= 0 { // 0 would cut everybody off
+		return 0, fmt.Errorf("%w: %.32q is no overlap", errMessage, r.Overlap)
+	}
+	return d, nil
 }
 
 // answer says how it went.
 type answer struct {
 	Version int    `json:"version"`
 	Error   string `json:"error,omitempty"`
-	// Keys answers verbRotateKey.
+	// Keys answers what is about keys.
 	Keys *Keys `json:"keys,omitempty"`
 }
 
@@ -49,8 +72,11 @@ func parseRequest(line []byte) (request, error) {
 	case r.Version != protocolVersion:
 		return request{}, fmt.Errorf("this node speaks version %d of the protocol, and was asked in version %d: use its own waylumed",
 			protocolVersion, r.Version)
-	case r.Verb != verbBackup && r.Verb != verbStatus && r.Verb != verbRotateKey:
+	case !slices.Contains(verbs(), r.Verb):
 		return request{}, fmt.Errorf("%w: there is no verb %.32q", errMessage, r.Verb)
+	}
+	if _, err := r.overlap(); err != nil {
+		return request{}, err
 	}
 	return r, nil
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -14,27 +15,49 @@ import (
 type rotator struct {
 	source
 	rotate func(ctx context.Context) (Keys, error)
+	ends   time.Time // of an overlap of an hour
 }
 
-func (r rotator) RotateKey(ctx context.Context) (Keys, error) { return r.rotate(ctx) }
+func (r rotator) RotateKey(ctx context.Context, overlap time.Duration) (Keys, error) {
+	keys, err := r.rotate(ctx)
+	if overlap == time.Hour {
+		keys.OverlapEnds = r.ends
+	}
+	return keys, err
+}
+
+func (r rotator) EndKeyOverlap(context.Context) (Keys, error) {
+	return Keys{Public: "new", Former: "ended"}, nil
+}
 
 func TestRotateKey(t *testing.T) {
 	path := socketPath(t)
-	_, err := RotateKey(t.Context(), path)
+	_, err := RotateKey(t.Context(), path, 0)
 	require.ErrorIs(t, err, ErrNobody)
 	var fault error
-	server := serve(t, path, rotator{rotate: func(context.Context) (Keys, error) { return Keys{"new", "old"}, fault }})
-	keys, err := RotateKey(t.Context(), path)
+	was, ends := Keys{Public: "new", Former: "old"}, time.Unix(2e9, 0).UTC()
+	server := serve(t, path, rotator{rotate: func(context.Context) (Keys, error) { return was, fault }, ends: ends})
+	keys, err := RotateKey(t.Context(), path, 0)
 	require.NoError(t, err)
-	require.Equal(t, Keys{"new", "old"}, keys)
+	require.Equal(t, was, keys)
+	keys, err = RotateKey(t.Context(), path, time.Hour)
+	require.NoError(t, err)
+	require.Equal(t, Keys{"new", "old", ends}, keys)
+	_, err = RotateKey(t.Context(), path, -time.Hour)
+	require.ErrorContains(t, err, `"-1h0m0s" is no overlap`)
+	keys, err = EndKeyOverlap(t.Context(), path)
+	require.NoError(t, err)
+	require.Equal(t, Keys{Public: "new", Former: "ended"}, keys)
 	require.JSONEq(t, `{"version":1,"keys":{"public":"new","former":"old"}}`, askRaw(t, path, `{"version":1,"verb":"rotate-key"}`+"\n"))
+	require.JSONEq(t, `{"version":1,"keys":{"public":"new","former":"old","overlap_ends":"2033-05-18T03:33:20Z"}}`,
+		askRaw(t, path, `{"version":1,"verb":"rotate-key-with-overlap","overlap":"1h"}`+"\n"))
 	fault = errors.New("the disk is full")
-	_, err = RotateKey(t.Context(), path)
+	_, err = RotateKey(t.Context(), path, 0)
 	require.ErrorContains(t, err, "control socket "+path+": the disk is full")
 	require.NoError(t, server.Close())
 
 	serve(t, path, source{})
-	_, err = RotateKey(t.Context(), path)
+	_, err = RotateKey(t.Context(), path, 0)
 	require.ErrorContains(t, err, "this node's key cannot be changed")
 }
 
@@ -48,7 +71,7 @@ func TestCloseInRotation(t *testing.T) {
 	}})
 	failed := make(chan error, 1)
 	go func() {
-		_, err := RotateKey(t.Context(), path)
+		_, err := RotateKey(t.Context(), path, 0)
 		failed <- err
 	}()
 	<-begun
@@ -67,7 +90,7 @@ func TestClientLeavesInRotation(t *testing.T) {
 	}})
 	conn, err := net.Dial("unix", path)
 	require.NoError(t, err)
-	require.NoError(t, writeLine(conn, request{protocolVersion, verbRotateKey}))
+	require.NoError(t, writeLine(conn, request{Version: protocolVersion, Verb: verbRotateKey}))
 	<-begun
 	require.NoError(t, conn.Close())
 	close(proceed)

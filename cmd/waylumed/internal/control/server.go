@@ -147,8 +147,8 @@ func (s *Server) serve(conn net.Conn) {
 	switch {
 	case err != nil:
 		_ = writeLine(patient, answer{Version: protocolVersion, Error: err.Error()})
-	case r.Verb == verbRotateKey:
-		_ = writeLine(patient, s.rotateKey())
+	case r.Verb == verbRotateKey, r.Verb == verbOverlapKey, r.Verb == verbEndOverlap:
+		_ = writeLine(patient, s.changeKeys(r))
 	case r.Verb == verbStatus:
 		s.report(patient)
 	default:

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
 	"github.com/waylume/waylume/wgnode"
 )
 
@@ -22,11 +24,20 @@ type Report struct {
 	State       string    `json:"state"`
 	Since       time.Time `json:"since,omitzero"`
 	PublicKey   string    `json:"public_key"`
+	Overlap     *Overlap  `json:"key_overlap,omitempty"`
 	ListenPort  uint16    `json:"listen_port"`
 	Dataplane   string    `json:"dataplane"`
 	Limitations []string  `json:"limitations"`
 	Problems    []Problem `json:"problems"`
 	Peers       []Peer    `json:"peers"`
+}
+
+// Overlap is the time in which devices may know the node by its former key too.
+type Overlap struct {
+	FormerKey string    `json:"former_key"`
+	EndsAt    time.Time `json:"ends_at"`
+	// Peers is how many of them had their last handshake with the former key.
+	Peers int `json:"peers"`
 }
 
 // Problem is something that is wrong with the node.
@@ -44,6 +55,7 @@ type Peer struct {
 	Account           string    `json:"account,omitempty"`
 	State             string    `json:"state"`
 	LastHandshake     time.Time `json:"last_handshake,omitzero"`
+	FormerKey         bool      `json:"former_key,omitempty"` // that was with the node's former key
 	Endpoint          string    `json:"endpoint,omitempty"`
 	EndpointChanges   uint64    `json:"endpoint_changes"`
 	EndpointChangedAt time.Time `json:"endpoint_changed_at,omitzero"`
@@ -60,6 +72,9 @@ func Of(ctx context.Context, node *wgnode.Node) (Report, error) {
 	r := Report{
 		Schema: Schema, At: time.Now().UTC(), State: s.State, Since: s.Since.UTC(), PublicKey: s.PublicKey.String(), ListenPort: s.ListenPort,
 		Dataplane: s.Dataplane, Limitations: slices.Concat([]string{}, s.Limitations), Problems: []Problem{}, Peers: []Peer{},
+	}
+	if s.FormerKey != (wgtypes.Key{}) {
+		r.Overlap = &Overlap{s.FormerKey.String(), s.OverlapEnds, s.FormerKeyPeers}
 	}
 	for _, p := range s.Problems {
 		r.Problems = append(r.Problems, Problem{p.Kind.String(), p.Kind.Area(), p.What, p.Since})
@@ -82,7 +97,7 @@ func Of(ctx context.Context, node *wgnode.Node) (Report, error) {
 func peerOf(p wgnode.Peer, q wgnode.PeerQuality) Peer {
 	peer := Peer{
 		Name: p.Name, PublicKey: p.PublicKey.String(), Account: p.Account, State: q.State.String(), LastHandshake: q.LastHandshake,
-		EndpointChanges: q.EndpointChanges, EndpointChangedAt: q.EndpointChangedAt,
+		FormerKey: q.FormerKey, EndpointChanges: q.EndpointChanges, EndpointChangedAt: q.EndpointChangedAt,
 	}
 	if q.Endpoint.IsValid() {
 		peer.Endpoint = q.Endpoint.String()

@@ -17,6 +17,9 @@ const maxShown = 50
 func Show(out console.Console, r Report) {
 	fmt.Fprintf(out, "%s  %s since %s, %s dataplane, UDP port %d, key %s\n", out.Paint(console.Bold, "Node"), r.State,
 		r.Since.Local().Format(time.DateTime), r.Dataplane, r.ListenPort, r.PublicKey)
+	if o := r.Overlap; o != nil {
+		fmt.Fprintf(out, "  Devices may know it by its former key %s until %s: %s\n", o.FormerKey, o.EndsAt.Local().Format(time.DateTime), o.laggards(len(r.Peers)))
+	}
 	if len(r.Problems) == 0 {
 		fmt.Fprintf(out, "%s Nothing is known to be wrong.\n", out.Mark(true))
 	}
@@ -43,10 +46,21 @@ func Show(out console.Console, r Report) {
 	}
 }
 
+// laggards says who still uses the former key.
+func (o Overlap) laggards(peers int) string {
+	if o.Peers == 0 {
+		return "no peer's last handshake was with it"
+	}
+	return fmt.Sprintf("the last handshake of %d of %d peers was with it", o.Peers, peers)
+}
+
 func (p Peer) row(now time.Time) table.Row {
 	row := table.Row{p.called(), p.Account, p.State, "none", p.Endpoint, p.EndpointChanges, rate(p.DownloadBPS), rate(p.UploadBPS), "unknown"}
 	if !p.LastHandshake.IsZero() {
 		row[3] = max(now.Sub(p.LastHandshake), 0).Round(time.Second).String() + " ago"
+	}
+	if p.FormerKey {
+		row[3] = fmt.Sprint(row[3], ", former key")
 	}
 	if p.HandshakeLoss != nil {
 		row[8] = fmt.Sprintf("%.0f %%", 100**p.HandshakeLoss)

@@ -78,6 +78,35 @@ func TestReport(t *testing.T) {
 	require.ErrorContains(t, err, "cannot be read")
 }
 
+// TestKeyOverlap shows who knows the node by its former key.
+func TestKeyOverlap(t *testing.T) {
+	node, dp := started(t)
+	for _, name := range []string{"phone", "tablet"} {
+		p, err := node.AddPeer(t.Context(), wgnode.PeerSpec{Name: name})
+		require.NoError(t, err)
+		if name == "phone" {
+			dp.SetHandshake(p.PublicKey, time.Now(), netip.MustParseAddrPort("192.0.2.1:7"))
+		}
+	}
+	r, err := Of(t.Context(), node)
+	require.NoError(t, err)
+	require.Nil(t, r.Overlap)
+	rotated, err := node.RotateKey(t.Context(), wgnode.KeyRotation{Overlap: time.Hour})
+	require.NoError(t, err)
+	r, err = Of(t.Context(), node)
+	require.NoError(t, err)
+	text := shown(r)
+	require.Contains(t, text, rotated.FormerKey.String()+" until "+rotated.OverlapEnds.Local().Format(time.DateTime)+": no peer's last")
+	require.Eventually(t, func() bool {
+		r, err = Of(t.Context(), node)
+		return err == nil && r.Overlap.Peers > 0
+	}, 30*time.Second, 10*time.Millisecond)
+	text = shown(r)
+	require.Contains(t, text, ": the last handshake of 1 of 2 peers was with it")
+	require.Regexp(t, `│ phone +│ +│ idle +│ \d+s ago, former key +│`, text)
+	require.Equal(t, []bool{true, false}, []bool{r.Peers[0].FormerKey, r.Peers[1].FormerKey})
+}
+
 func TestManyPeers(t *testing.T) {
 	r := Report{Schema: Schema, State: "running"}
 	slow, fast, loss := uint64(1_500), uint64(2_500_000_000), 0.25

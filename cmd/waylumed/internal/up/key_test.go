@@ -1,18 +1,24 @@
 package up
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"github.com/waylume/waylume/cmd/waylumed/internal/console"
 	"github.com/waylume/waylume/cmd/waylumed/internal/control"
 	"github.com/waylume/waylume/cmd/waylumed/internal/state"
+	"github.com/waylume/waylume/cmd/waylumed/internal/status"
 	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/boltstore"
 	"github.com/waylume/waylume/wgnode/keyfile"
+	"github.com/waylume/waylume/wgnode/wgnodetest"
 )
 
 // TestKeyFile has the key beside the state, and not in a backup, and a state that comes back without it.
@@ -83,7 +89,7 @@ func TestRotateKey(t *testing.T) {
 	dir := t.TempDir()
 	shown, stop := runUp(t, settings(dir), nil)
 	former := field(t, shown.String(), "PublicKey")
-	keys, err := control.RotateKey(t.Context(), state.Socket(dir))
+	keys, err := control.RotateKey(t.Context(), state.Socket(dir), 0)
 	require.NoError(t, err)
 	require.Equal(t, former, keys.Former)
 	private, err := keyfile.Read(state.KeyFile(dir))
@@ -96,4 +102,53 @@ func TestRotateKey(t *testing.T) {
 	shown, stop = runUp(t, s, nil)
 	require.Equal(t, keys.Public, field(t, shown.String(), "PublicKey"))
 	stop()
+}
+
+// TestKeyOverlap has a node whose dataplane serves two keys give itself another one for those who ask.
+func TestKeyOverlap(t *testing.T) {
+	dir := t.TempDir()
+	store, err := boltstore.Open(state.File(dir), boltstore.Options{})
+	require.NoError(t, err)
+	node, err := wgnode.New(wgnode.Config{Dataplane: wgnodetest.NewDataplane(), Store: store, PrivateKeyFile: state.KeyFile(dir)})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, node.Close()) })
+	require.NoError(t, node.Start(t.Context()))
+	server, err := control.Listen(state.Socket(dir), served{store, node})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, server.Close()) })
+	var out bytes.Buffer
+	events := node.Subscribe()
+	r := &runner{Options: Options{Out: console.New(&out, nil)}, node: node}
+	told := func() string {
+		t.Helper()
+		e, err := events.Next(t.Context())
+		require.NoError(t, err)
+		return r.describe(e)
+	}
+
+	none, err := control.EndKeyOverlap(t.Context(), state.Socket(dir))
+	require.NoError(t, err)
+	require.Empty(t, none.Former)
+	keys, err := control.RotateKey(t.Context(), state.Socket(dir), time.Hour)
+	require.NoError(t, err)
+	require.Equal(t, none.Public, keys.Former)
+	require.WithinDuration(t, time.Now().Add(time.Hour), keys.OverlapEnds, time.Minute)
+	require.Equal(t, "The node has another key. Every device needs it as PublicKey under [Peer] by "+localTime(keys.OverlapEnds)+": "+keys.Public, told())
+	_, err = control.RotateKey(t.Context(), state.Socket(dir), time.Hour)
+	require.ErrorContains(t, err, "an overlap of the node's keys is under way")
+	now, err := node.Status(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, r.showNode(now))
+	require.Regexp(t, `Former key +`+regexp.QuoteMeta(keys.Former+", until "+localTime(keys.OverlapEnds)), out.String())
+	var answer bytes.Buffer
+	require.NoError(t, control.Report(t.Context(), state.Socket(dir), &answer))
+	report, err := status.Read(answer.Bytes())
+	require.NoError(t, err)
+	require.Equal(t, &status.Overlap{FormerKey: keys.Former, EndsAt: keys.OverlapEnds}, report.Overlap)
+
+	ended, err := control.EndKeyOverlap(t.Context(), state.Socket(dir))
+	require.NoError(t, err)
+	require.Equal(t, control.Keys{Public: keys.Public, Former: keys.Former}, ended)
+	require.Equal(t, "Devices that know the node by its former key "+keys.Former+" cannot connect any more", told())
+	require.NoFileExists(t, state.KeyFile(dir)+".former")
 }

@@ -73,7 +73,7 @@ type Settings struct {
 func Default() Settings {
 	return Settings{
 		ListenPort: 51820, Dataplane: autoDataplane, Interface: kernel.DefaultInterface, NAT: masquerade,
-		UsageLog: inWords(wgnode.DefaultUsageLogPeriod), UsageRetention: inWords(usagelog.DefaultRetention),
+		UsageLog: InWords(wgnode.DefaultUsageLogPeriod), UsageRetention: InWords(usagelog.DefaultRetention),
 		PeerName: "first", Speed: "20mbit", Cap: "1GiB", CapPeriod: "none",
 	}
 }

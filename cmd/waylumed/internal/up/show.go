@@ -10,6 +10,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/console"
 	"github.com/waylume/waylume/wgnode"
@@ -123,6 +124,9 @@ func (r *runner) showNode(status wgnode.Status) error {
 		line("", advice)
 	}
 	line("Public key", status.PublicKey.String())
+	if status.FormerKey != (wgtypes.Key{}) {
+		line("Former key", fmt.Sprintf("%s, until %s", status.FormerKey, localTime(status.OverlapEnds)))
+	}
 	line("State", r.Settings.State)
 	line("Usage log", r.usageText())
 	line("Dataplane", r.chosen.about)

@@ -8,6 +8,9 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/console"
 	"github.com/waylume/waylume/cmd/waylumed/internal/control"
@@ -97,12 +100,25 @@ func (s served) Report(ctx context.Context, to io.Writer) error {
 }
 
 // RotateKey gives the node a new key.
-func (s served) RotateKey(ctx context.Context) (control.Keys, error) {
-	rotated, err := s.node.RotateKey(ctx, wgnode.KeyRotation{})
+func (s served) RotateKey(ctx context.Context, overlap time.Duration) (control.Keys, error) {
+	rotated, err := s.node.RotateKey(ctx, wgnode.KeyRotation{Overlap: overlap})
 	if err != nil {
 		return control.Keys{}, err
 	}
-	return control.Keys{Public: rotated.PublicKey.String(), Former: rotated.FormerKey.String()}, nil
+	return control.Keys{Public: rotated.PublicKey.String(), Former: rotated.FormerKey.String(), OverlapEnds: rotated.OverlapEnds}, nil
+}
+
+// EndKeyOverlap ends the overlap of the node's keys.
+func (s served) EndKeyOverlap(ctx context.Context) (control.Keys, error) {
+	was, _ := s.node.Status(ctx) // the keys are known also if the dataplane cannot be asked
+	if err := s.node.EndKeyOverlap(ctx); err != nil {
+		return control.Keys{}, err
+	}
+	keys := control.Keys{Public: was.PublicKey.String()}
+	if was.FormerKey != (wgtypes.Key{}) {
+		keys.Former = was.FormerKey.String()
+	}
+	return keys, nil
 }
 
 // runner is a node that runs, and the person's view of it.

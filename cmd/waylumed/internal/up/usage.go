@@ -17,8 +17,8 @@ const (
 	noUsageLog = "none"
 )
 
-// inWords is a duration as a person writes it: in days, hours or minutes where these are whole.
-func inWords(d time.Duration) string {
+// InWords is a duration as a person writes it: in days, hours or minutes where these are whole.
+func InWords(d time.Duration) string {
 	for _, unit := range []struct {
 		length time.Duration
 		name   string
@@ -30,16 +30,24 @@ func inWords(d time.Duration) string {
 	return d.String()
 }
 
-// duration reads a duration as Go has them, or a number of days: "90d".
-func (r *reader) duration(flag, text string) time.Duration {
+// Duration reads a duration as Go has them, or a number of days: "90d".
+func Duration(text string) (time.Duration, error) {
 	if number, ok := strings.CutSuffix(text, "d"); ok {
 		if n, err := strconv.ParseUint(number, 10, 16); err == nil {
-			return time.Duration(n) * day
+			return time.Duration(n) * day, nil
 		}
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
-		r.add(flag, "%q is not a duration: give one as 15m, 24h or 90d", text)
+		return 0, fmt.Errorf("%q is not a duration: give one as 15m, 24h or 90d", text)
+	}
+	return d, nil
+}
+
+func (r *reader) duration(flag, text string) time.Duration {
+	d, err := Duration(text)
+	if err != nil {
+		r.add(flag, "%v", err)
 	}
 	return d
 }
@@ -51,7 +59,7 @@ func (s Settings) readUsage(r *reader, p *plan) {
 		retention = usagelog.DefaultRetention
 	}
 	if retention < usagelog.MinRetention || retention > usagelog.MaxRetention {
-		r.add("usage-retention", "is %s: give %s to %s", s.UsageRetention, inWords(usagelog.MinRetention), inWords(usagelog.MaxRetention))
+		r.add("usage-retention", "is %s: give %s to %s", s.UsageRetention, InWords(usagelog.MinRetention), InWords(usagelog.MaxRetention))
 	}
 	if s.UsageLog == noUsageLog {
 		return
@@ -91,10 +99,10 @@ func (r *runner) usageText() string {
 	if r.plan.usage == nil {
 		return "none"
 	}
-	return fmt.Sprintf("every %s, kept for %s: waylumed usage", inWords(r.plan.node.UsageLogPeriod), inWords(r.plan.usage.Retention))
+	return fmt.Sprintf("every %s, kept for %s: waylumed usage", InWords(r.plan.node.UsageLogPeriod), InWords(r.plan.usage.Retention))
 }
 
 // UsagePeriods are examples of Settings.UsageLog.
 func UsagePeriods() []string {
-	return []string{"5m", inWords(wgnode.DefaultUsageLogPeriod), "1h", "24h", noUsageLog}
+	return []string{"5m", InWords(wgnode.DefaultUsageLogPeriod), "1h", "24h", noUsageLog}
 }

@@ -17,9 +17,9 @@ func TestUsageSettings(t *testing.T) {
 		var r reader
 		require.Equal(t, want, r.duration("x", text))
 		require.Empty(t, r.problems)
-		require.Equal(t, text, inWords(want))
+		require.Equal(t, text, InWords(want))
 	}
-	require.Equal(t, "1m30s", inWords(90*time.Second))
+	require.Equal(t, "1m30s", InWords(90*time.Second))
 
 	s := settings("x")
 	s.UsageLog, s.UsageRetention = "7m", "12h"

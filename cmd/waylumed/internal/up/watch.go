@@ -91,6 +91,8 @@ func (r *runner) called(key wgtypes.Key) string {
 	return name(p)
 }
 
+func localTime(t time.Time) string { return t.Local().Format(time.DateTime) }
+
 // describe says what happened in words, or nothing for what the person has seen already.
 func (r *runner) describe(e wgnode.Event) string {
 	who := "account " + e.Account
@@ -101,7 +103,12 @@ func (r *runner) describe(e wgnode.Event) string {
 	case wgnode.NodeStarted, wgnode.PeerAdded, wgnode.AccountAdded, wgnode.NodeClosed, 0:
 		return ""
 	case wgnode.NodeRekeyed:
+		if !e.OverlapEnds.IsZero() {
+			return fmt.Sprintf("The node has another key. Every device needs it as PublicKey under [Peer] by %s: %s", localTime(e.OverlapEnds), e.NodeKey)
+		}
 		return fmt.Sprintf("The node has another key. Every device needs it as PublicKey under [Peer]: %s", e.NodeKey)
+	case wgnode.KeyOverlapEnded:
+		return fmt.Sprintf("Devices that know the node by its former key %s cannot connect any more", e.FormerNodeKey)
 	case wgnode.UsageThreshold:
 		return fmt.Sprintf("%s has used %d %% of its data cap: %s of %s", who, e.Percent, amount(uint64(e.Usage.Used)), amount(uint64(e.Usage.Limit)))
 	case wgnode.CapReached:
@@ -114,7 +121,7 @@ func (r *runner) describe(e wgnode.Event) string {
 		return fmt.Sprintf("%s %s: %s", r.Out.Mark(false), e.Problem.Kind.Area(), e.Problem.What)
 	case wgnode.ProblemOver:
 		return fmt.Sprintf("%s %s: %s is over, which began at %s", r.Out.Mark(true), e.Problem.Kind.Area(), e.Problem.Kind,
-			e.Problem.Since.Local().Format(time.DateTime))
+			localTime(e.Problem.Since))
 	case wgnode.Missed:
 		return fmt.Sprintf("%d events were too fast to be shown", e.Count)
 	}
