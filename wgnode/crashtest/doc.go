@@ -26,8 +26,8 @@
 //
 // A sync that comes while packets pass may mend with package kernel: it may be the first to see that a quota was used up.
 //
-// Nodes that do nothing but change their key are killed apart (TestRotation): devices that come and go with each key are the
-// conformance suite's.
+// Nodes that do nothing but change their key, at once or with an overlap, are killed apart (TestRotation): devices that come and
+// go with each key are the conformance suite's.
 //
 //	go test ./wgnode/crashtest                                  # what CI runs
 //	go test ./wgnode/crashtest -args -kills 1000 -seed 42       # or: make crash N=1000 SEED=42

@@ -13,7 +13,7 @@ func TestMain(m *testing.M) {
 		os.Exit(serve(asked))
 	}
 	if dir, ok := os.LookupEnv(rotationVariable); ok {
-		os.Exit(serveRotation(dir, os.Getenv(keyFileVariable)))
+		os.Exit(serveRotation(dir, os.Getenv(keyFileVariable), os.Getenv(overlapVariable) != ""))
 	}
 	os.Exit(netns.Main(m, "-test.parallel=1"))
 }
