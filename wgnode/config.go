@@ -54,7 +54,8 @@ type Config struct {
 
 	// PrivateKeyFile is the path of a file where the node keeps its key, as package keyfile has it, so that neither Store nor its
 	// backups hold it. The first start makes it, with the key that Store has from before, if any, and takes that out of there.
-	// Store remembers the public key: a file with another one, or none where peers know the node, is [ErrKeyMismatch].
+	// Store remembers the public key: a file with another one, or none where peers know the node, is [ErrKeyMismatch]. During an
+	// overlap of keys the former one is beside it, with ".former" at the end of its name: see [Node.RotateKey].
 	PrivateKeyFile string
 
 	// AcceptNewKey lets a start go on that would fail with [ErrKeyMismatch]: with the key in PrivateKeyFile, or else with a new

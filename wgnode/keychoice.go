@@ -140,7 +140,7 @@ func (n *Node) chooseFormer(k *kept, c *keyChoice, now time.Time) error {
 		}
 	}
 	if _, ok := k.peers[former.public]; ok {
-		c.unserved = errors.New("it is stored as a peer's too: remove that peer")
+		c.unserved = errors.New("it is stored as a peer's too: remove that peer, and start the node anew")
 	}
 	if _, ok := n.cfg.Dataplane.(KeyChanger); !ok {
 		c.unserved = errors.New("the dataplane could not be told when to stop: use one that is a KeyChanger")

@@ -142,9 +142,16 @@ func (d *keyDriver) restart(rt *rapid.T) {
 	require.NoError(rt, d.rig.Start(context.Background()))
 }
 
+// unsettled reports that something is tried again.
+func (r *rig) unsettled() bool {
+	r.slot <- struct{}{}
+	defer func() { <-r.slot }()
+	return len(r.owed) > 0 || r.up.overlap.over
+}
+
 // compare holds the node to the model, once what failed was tried again.
 func (d *keyDriver) compare(rt *rapid.T) {
-	for len(d.rig.owed) > 0 || d.rig.up.overlap.over {
+	for synctest.Wait(); d.rig.unsettled(); {
 		time.Sleep(d.rig.cfg.SyncPeriod)
 		synctest.Wait()
 	}

@@ -109,6 +109,8 @@ func (f rotateFlags) rotate(ctx context.Context, out io.Writer, socket string, o
 	switch {
 	case errors.Is(err, control.ErrNobody):
 		return fmt.Errorf("%w\nStart the node with 'waylumed up', or name the directory of its state with --state", err)
+	case err != nil && strings.Contains(err.Error(), wgnode.ErrKeyOverlap.Error()): // as the node said it
+		return fmt.Errorf("%w\nHere these are 'waylumed rotate-key --end-overlap', and --now", err)
 	case err != nil && strings.Contains(err.Error(), "there is no verb"):
 		return fmt.Errorf("%w\nThe node that runs is of an earlier version, which knows no overlap: start it anew with this waylumed", err)
 	case err != nil:

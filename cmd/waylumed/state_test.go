@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,6 +69,9 @@ var overlapEnds = time.Date(2026, 11, 28, 7, 30, 0, 0, time.Local)
 
 func (r rotating) RotateKey(_ context.Context, overlap time.Duration) (control.Keys, error) {
 	keys := control.Keys{Public: "NEW", Former: "OLD"}
+	if overlap == time.Hour {
+		return control.Keys{}, fmt.Errorf("%w: it ends soon", wgnode.ErrKeyOverlap)
+	}
 	if overlap == 7*24*time.Hour {
 		keys.OverlapEnds = overlapEnds
 	}
@@ -97,6 +101,9 @@ func TestRotateKeySays(t *testing.T) {
 		overlap := says("--overlap", "7d")
 		require.Contains(t, overlap, "under [Peer]. Until 2026-11-28 07:30:00\nthose connect, too, that have the former one")
 		require.Contains(t, overlap, "are of no use after that.\n")
+		status, _, stderr := command(t.Context(), "rotate-key", "--state", dir, "--overlap", "1h")
+		require.Equal(t, exitFailed, status)
+		require.Contains(t, stderr, "it ends soon\nHere these are 'waylumed rotate-key --end-overlap', and --now")
 		if end := says("--end-overlap"); ended == "" {
 			require.Contains(t, end, "There is no overlap")
 		} else {
