@@ -1,7 +1,9 @@
 package wgnode
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"os"
 	"slices"
 	"testing"
@@ -268,4 +270,39 @@ func TestOverlapInStoreOfGivenKey(t *testing.T) {
 	known, secret := other.store.keyInStore(t, on.former)
 	require.False(t, secret)
 	require.Equal(t, keyRecord{private: on.key}, known)
+}
+
+// TestFormerKeyNotServed has starts that cannot serve a former key that is there, and a file of one that the store knows nothing of.
+func TestFormerKeyNotServed(t *testing.T) {
+	path := keyFile(t)
+	r := startRig(t, inFile(path))
+	on := r.overlapping(t, time.Hour)
+	deaf := r.again(t, inFile(path), func(c *Config) { c.Dataplane = struct{ Dataplane }{c.Dataplane} })
+	require.Zero(t, deaf.keysNow(t).former, "it could not be told to stop")
+	require.Contains(t, deaf.health.list()[0].What, "use one that is a KeyChanger")
+	require.NoError(t, deaf.Close())
+
+	other := startRig(t)
+	other.add(t, PeerSpec{PublicKey: on.former.PublicKey()})
+	require.NoError(t, other.Close())
+	for _, record := range other.store.snapshot() {
+		if record.Key != nodeKeyRecord {
+			require.NoError(t, r.store.Commit(t.Context(), []Mutation{put(record)}))
+		}
+	}
+	taken := newRig(t, r.store, inFile(path))
+	require.NoError(t, taken.Start(t.Context()))
+	require.Equal(t, keys{key: on.key}, taken.keysNow(t))
+	require.Contains(t, taken.health.list()[0].What, "stored as a peer's too")
+	require.NoError(t, taken.RemovePeer(t.Context(), on.former.PublicKey()))
+	require.Equal(t, on, taken.again(t, inFile(path)).keysNow(t))
+
+	stray := keyFile(t)
+	require.NoError(t, keyfile.Create(formerFile(stray), on.former))
+	var log bytes.Buffer
+	last := startRig(t, inFile(stray), func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	require.Zero(t, last.keysNow(t).former)
+	require.FileExists(t, formerFile(stray))
+	require.NoError(t, last.Close())
+	require.Contains(t, log.String(), "the store knows of no former key; delete it if nobody needs it")
 }
