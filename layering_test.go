@@ -89,12 +89,19 @@ var layers = []layer{
 	},
 	{
 		packages: []string{"./wgnode", "./wgnode/internal/..."},
+		but:      []string{"./wgnode/internal/wggo"},
 		forbid: []string{
 			"golang.zx2c4.com/...", "gvisor.dev/...", "go.etcd.io/...",
 			"./wgnode/userspace/...", "./wgnode/kernel/...", "./wgnode/boltstore/...", "./wgnode/httpapi/...", "./wgnode/wgnodetest/...",
 		},
 		except: []string{"golang.zx2c4.com/wireguard/wgctrl/wgtypes"},
 		reason: "an embedder links a dataplane or a store by choice: they import wgnode, never the reverse",
+	},
+	{
+		packages: []string{"./wgnode/internal/wggo"},
+		forbid:   []string{"./...", "gvisor.dev/..."},
+		except:   []string{"./wgnode/internal/wggo"},
+		reason:   "it is of every dataplane that encrypts in this process, and knows none",
 	},
 	{
 		packages: []string{"./wgnode/userspace/..."},
@@ -111,6 +118,7 @@ var layers = []layer{
 	{
 		packages: []string{"./wgnode/kernel/internal/..."},
 		forbid:   []string{"./wgnode/kernel", "./wgnode/internal/...", "./shaping/htb"},
+		except:   []string{"./wgnode/internal/wggo"},
 		reason:   "the dataplane joins what carries its parts out, which know neither it nor each other",
 	},
 	{

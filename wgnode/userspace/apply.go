@@ -1,16 +1,17 @@
 package userspace
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
 	"github.com/waylume/waylume/wgnode"
+	"github.com/waylume/waylume/wgnode/internal/wggo"
 )
 
 // Apply makes one change, whole or not at all. A peer enters the device last and leaves it first, so that no packet
@@ -59,16 +60,16 @@ func (dp *Dataplane) applyLocked(change wgnode.Change) error {
 	undo := want.Inverse(change)
 	leaving, entering := dp.deviceSteps(change)
 	if err := dp.configure(leaving); err != nil {
-		return errors.Join(err, dp.configure(dp.deviceUndo(undo)))
+		return errors.Join(err, dp.configure(deviceUndo(undo)))
 	}
 	// Flows end while their addresses are still those of the peers that they belong to: a late segment is no heir's.
 	dp.dropFormerHoldings(change)
 	if err := dp.path.Apply(change); err != nil {
 		dp.makeHoldings(undo.SetPeers)
-		return errors.Join(err, dp.configure(dp.deviceUndo(undo)))
+		return errors.Join(err, dp.configure(deviceUndo(undo)))
 	}
 	if err := dp.configure(entering); err != nil {
-		err = errors.Join(err, dp.path.Apply(undo), dp.configure(dp.deviceUndo(undo)))
+		err = errors.Join(err, dp.path.Apply(undo), dp.configure(deviceUndo(undo)))
 		dp.makeHoldings(undo.SetPeers)
 		return err
 	}
@@ -76,57 +77,69 @@ func (dp *Dataplane) applyLocked(change wgnode.Change) error {
 	return nil
 }
 
+// deviceChange is what the device is to be told.
+type deviceChange struct {
+	remove []wgtypes.Key
+	set    []wggo.Peer
+}
+
 // deviceSteps says what the device must be told before the packet path changes, and what after. A peer of which the
 // device knows all that the change says is passed over: a new speed limit is none of its business.
-func (dp *Dataplane) deviceSteps(change wgnode.Change) (leaving, entering string) {
-	var before, after strings.Builder
+func (dp *Dataplane) deviceSteps(change wgnode.Change) (leaving, entering deviceChange) {
 	want := dp.path.Want()
 	for _, key := range change.RemovePeers {
 		if _, ok := want.Peer(key); ok {
-			writeRemoval(&before, key)
+			leaving.remove = append(leaving.remove, key)
 		}
 	}
 	for _, p := range change.SetPeers {
 		old, ok := want.Peer(p.PublicKey)
 		same := ok && old.PresharedKey == p.PresharedKey && old.Keepalive == p.Keepalive && slices.Equal(old.Addrs, p.Addrs)
 		if !same || slices.Contains(change.RemovePeers, p.PublicKey) {
-			writePeer(&after, p)
+			entering.set = append(entering.set, devicePeer(p))
 		}
 	}
-	return before.String(), after.String()
+	return leaving, entering
 }
 
 // deviceUndo is the inverse of a change as the device is to be told it.
-func (dp *Dataplane) deviceUndo(undo wgnode.Change) string {
-	var w strings.Builder
-	for _, key := range undo.RemovePeers {
-		writeRemoval(&w, key)
-	}
-	for _, p := range undo.SetPeers {
-		writePeer(&w, p)
-	}
-	return w.String()
+func deviceUndo(undo wgnode.Change) deviceChange {
+	return deviceChange{undo.RemovePeers, devicePeers(undo.SetPeers)}
 }
 
-func (dp *Dataplane) configure(uapi string) error {
-	if uapi == "" {
-		return nil
-	}
-	if err := dp.device.IpcSet(uapi); err != nil {
+func (dp *Dataplane) configure(c deviceChange) error {
+	if err := dp.device.Set(context.Background(), c.remove, c.set); err != nil {
 		return fmt.Errorf("configure the device: %w", err)
 	}
 	return nil
+}
+
+// devicePeer is a peer as the device is to be told of it.
+func devicePeer(p wgnode.PeerState) wggo.Peer {
+	d := wggo.Peer{PublicKey: p.PublicKey, PresharedKey: p.PresharedKey, Keepalive: p.Keepalive}
+	for _, addr := range p.Addrs {
+		d.AllowedIPs = append(d.AllowedIPs, netip.PrefixFrom(addr, addr.BitLen()))
+	}
+	return d
+}
+
+func devicePeers(states []wgnode.PeerState) []wggo.Peer {
+	peers := make([]wggo.Peer, 0, len(states))
+	for _, p := range states {
+		peers = append(peers, devicePeer(p))
+	}
+	return peers
 }
 
 // dropFormerHoldings ends the flows of peers that leave or change address: a flow from an address that the peer no longer has ends
 // with all of its flows.
 func (dp *Dataplane) dropFormerHoldings(change wgnode.Change) {
 	for _, key := range change.RemovePeers {
-		dp.dropHoldings(hexKey(key))
+		dp.dropHoldings(key)
 	}
 	for _, p := range change.SetPeers {
-		if h, ok := dp.holders[hexKey(p.PublicKey)]; ok && !slices.Equal(h.addrs, p.Addrs) {
-			dp.dropHoldings(hexKey(p.PublicKey))
+		if h, ok := dp.holders[p.PublicKey]; ok && !slices.Equal(h.addrs, p.Addrs) {
+			dp.dropHoldings(p.PublicKey)
 		}
 	}
 }
@@ -135,12 +148,11 @@ func (dp *Dataplane) dropFormerHoldings(change wgnode.Change) {
 func (dp *Dataplane) makeHoldings(peers []wgnode.PeerState) {
 	dp.holdings.SetAll(func(yield func([]netip.Addr, *holdings) bool) {
 		for _, p := range peers {
-			id := hexKey(p.PublicKey)
-			if _, ok := dp.holders[id]; ok {
+			if _, ok := dp.holders[p.PublicKey]; ok {
 				continue
 			}
 			h := newHoldings(p.PublicKey, slices.Clone(p.Addrs), dp.cfg.Limits)
-			dp.holders[id] = h
+			dp.holders[p.PublicKey] = h
 			if !yield(h.addrs, h) {
 				return
 			}
@@ -148,9 +160,9 @@ func (dp *Dataplane) makeHoldings(peers []wgnode.PeerState) {
 	})
 }
 
-func (dp *Dataplane) dropHoldings(id string) {
-	if h, ok := dp.holders[id]; ok {
-		delete(dp.holders, id)
+func (dp *Dataplane) dropHoldings(key wgtypes.Key) {
+	if h, ok := dp.holders[key]; ok {
+		delete(dp.holders, key)
 		dp.holdings.Delete(h.addrs)
 		h.close()
 	}
@@ -175,22 +187,19 @@ func (dp *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode
 	if !query.Device || over {
 		return stats, nil
 	}
-	report, err := dp.report()
+	status, err := dp.device.Status()
 	if err != nil {
-		return wgnode.Stats{}, err
+		return wgnode.Stats{}, fmt.Errorf("read the device's state: %w", err)
+	}
+	byKey := make(map[wgtypes.Key]*wggo.PeerStatus, len(status.Peers))
+	for i := range status.Peers {
+		byKey[status.Peers[i].PublicKey] = &status.Peers[i]
 	}
 	for i := range stats.Peers {
-		d := report.peers[stats.Peers[i].PublicKey]
-		stats.Peers[i].LastHandshake, stats.Peers[i].Endpoint = d.lastHandshake, d.endpoint
-		stats.Peers[i].Received, stats.Peers[i].Sent = d.received, d.sent
+		p := &stats.Peers[i]
+		if d := byKey[p.PublicKey]; d != nil {
+			p.LastHandshake, p.Endpoint, p.Received, p.Sent = d.LastHandshake, d.Endpoint, d.ReceivedBytes, d.SentBytes
+		}
 	}
 	return stats, nil
-}
-
-func (dp *Dataplane) report() (deviceReport, error) {
-	var answer bytes.Buffer
-	if err := dp.device.IpcGetOperation(&answer); err != nil {
-		return deviceReport{}, fmt.Errorf("read the device's state: %w", err)
-	}
-	return parseReport(&answer)
 }

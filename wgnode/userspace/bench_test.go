@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -122,10 +124,12 @@ func bareDevice(b *testing.B, addr netip.Addr, key, peer wgtypes.Key, peerAddr n
 }
 
 func devicePort(b *testing.B, dev *device.Device) uint16 {
-	dp := &Dataplane{device: dev}
-	report, err := dp.report()
+	report, err := dev.IpcGet()
 	require.NoError(b, err)
-	return report.listenPort
+	_, rest, _ := strings.Cut(report, "listen_port=")
+	port, err := strconv.ParseUint(rest[:strings.IndexByte(rest, '\n')], 10, 16)
+	require.NoError(b, err)
+	return uint16(port)
 }
 
 func benchStreams(b *testing.B, dial func() (net.Conn, error), streams int, upload bool) {

@@ -1,17 +1,14 @@
 package userspace
 
 import (
-	"bytes"
 	"errors"
 	"net"
 	"net/netip"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/waylume/waylume/wgnode"
 )
@@ -87,31 +84,4 @@ func TestIdleConnectionsEnd(t *testing.T) {
 	<-ended
 	_, err = c.Read(make([]byte, 1))
 	require.ErrorContains(t, err, "reset")
-}
-
-func TestDeviceTextRoundTrip(t *testing.T) {
-	var w strings.Builder
-	key := wgtypes.Key{1, 2, 3}
-	writePeer(&w, wgnode.PeerState{
-		PublicKey: key, Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("fd77::2")}, Keepalive: 25 * time.Second,
-	})
-	require.Equal(t, "public_key="+hexKey(key)+"\npreshared_key="+strings.Repeat("0", 64)+"\npersistent_keepalive_interval=25\n"+
-		"replace_allowed_ips=true\nallowed_ip=10.0.0.2/32\nallowed_ip=fd77::2/128\n", w.String())
-
-	report, err := parseReport(strings.NewReader("private_key=00\nlisten_port=51820\npublic_key=" + hexKey(key) +
-		"\nendpoint=[2001:db8::1]:7\nlast_handshake_time_sec=5\nlast_handshake_time_nsec=6\ntx_bytes=2\nrx_bytes=1\npublic_key=" + hexKey(wgtypes.Key{9}) + "\n\n"))
-	require.NoError(t, err)
-	require.EqualValues(t, 51820, report.listenPort)
-	require.Len(t, report.peers, 2)
-	require.Equal(t, deviceStats{time.Unix(5, 6), netip.MustParseAddrPort("[2001:db8::1]:7"), 1, 2}, report.peers[key])
-	require.Zero(t, report.peers[wgtypes.Key{9}])
-}
-
-func FuzzParseReport(f *testing.F) {
-	f.Add([]byte("listen_port=1\npublic_key=" + hexKey(wgtypes.Key{9}) + "\nendpoint=1.2.3.4:5\n\n"))
-	f.Add([]byte("public_key=00\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		report, err := parseReport(bytes.NewReader(text))
-		require.True(t, err == nil || report.peers == nil, "an error comes alone")
-	})
 }

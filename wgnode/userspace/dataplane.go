@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"golang.zx2c4.com/wireguard/conn"
-	"golang.zx2c4.com/wireguard/device"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
@@ -21,6 +18,7 @@ import (
 	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/internal/addrtable"
 	"github.com/waylume/waylume/wgnode/internal/path"
+	"github.com/waylume/waylume/wgnode/internal/wggo"
 )
 
 // sweepInterval is how often idle flows are looked for.
@@ -40,13 +38,13 @@ type Dataplane struct {
 	ran     bool // it has been started
 	fixed   wgnode.DataplaneConfig
 	tun     *tunDevice
-	device  *device.Device
+	device  *wggo.Device
 	stack   *stack.Stack
 	link    *link
 	path    *path.Path
-	holders map[string]*holdings // by public key in hex
-	stop    context.CancelFunc   // ends the background tasks
-	done    chan struct{}        // closed when Close has joined everything
+	holders map[wgtypes.Key]*holdings
+	stop    context.CancelFunc // ends the background tasks
+	done    chan struct{}      // closed when Close has joined everything
 }
 
 // lifecycle is where a dataplane is between New and Close: new -> running -> closed, or new -> closed.
@@ -67,7 +65,7 @@ func New(cfg Config) (*Dataplane, error) {
 		return nil, fmt.Errorf("userspace: %w", err)
 	}
 	return &Dataplane{
-		cfg: cfg, sockets: sockets{rest: socketsRest}, holders: make(map[string]*holdings), done: make(chan struct{}),
+		cfg: cfg, sockets: sockets{rest: socketsRest}, holders: make(map[wgtypes.Key]*holdings), done: make(chan struct{}),
 	}, nil
 }
 
@@ -126,25 +124,19 @@ func (dp *Dataplane) startLocked(cfg wgnode.DataplaneConfig, want wgnode.State) 
 	dp.path.Start()
 
 	dp.tun = newTunDevice(cfg.MTU, packets, dp.path.FromPeer)
-	dp.device = device.NewDevice(dp.tun, conn.NewDefaultBind(), deviceLogger(cfg.Logger))
-	var uapi strings.Builder
-	writeInterface(&uapi, cfg)
-	if err := dp.device.IpcSet(uapi.String()); err != nil {
+	if dp.device, err = wggo.New(dp.tun, wggo.Config{PrivateKey: cfg.PrivateKey, ListenPort: cfg.ListenPort, Logger: cfg.Logger}); err != nil {
 		return wgnode.DataplaneInfo{}, fmt.Errorf("configure the device: %w", err)
 	}
 	change, _ := dp.path.Want().Diff(want)
 	if err := dp.applyLocked(change); err != nil {
 		return wgnode.DataplaneInfo{}, err
 	}
-	if err := dp.device.Up(); err != nil {
+	port, err := dp.device.Up()
+	if err != nil {
 		return wgnode.DataplaneInfo{}, fmt.Errorf("open UDP port %d: %w", cfg.ListenPort, err)
 	}
-	report, err := dp.report()
-	if err != nil {
-		return wgnode.DataplaneInfo{}, err
-	}
 	dp.background(hostAddrs)
-	return wgnode.DataplaneInfo{Name: "userspace", ListenPort: report.listenPort, Limitations: dp.limitations()}, nil
+	return wgnode.DataplaneInfo{Name: "userspace", ListenPort: port, Limitations: dp.limitations()}, nil
 }
 
 func (dp *Dataplane) limitations() []string {
@@ -217,10 +209,8 @@ func (dp *Dataplane) watchHost(ctx context.Context, known []netip.Addr) {
 func (dp *Dataplane) watchDevice(ctx context.Context) {
 	select {
 	case <-ctx.Done():
-	case <-dp.device.Wait():
-		if ctx.Err() == nil {
-			dp.fixed.Notify(wgnode.DataplaneEvent{Kind: wgnode.DataplaneFailed, Err: errors.New("userspace: the WireGuard device stopped")})
-		}
+	case <-dp.device.Failed():
+		dp.fixed.Notify(wgnode.DataplaneEvent{Kind: wgnode.DataplaneFailed, Err: errors.New("userspace: the WireGuard device stopped")})
 	}
 }
 
@@ -271,12 +261,4 @@ func (dp *Dataplane) gateway(addr netip.Addr) (netip.Addr, bool) {
 		}
 	}
 	return netip.Addr{}, false
-}
-
-// deviceLogger passes wireguard-go's words on.
-func deviceLogger(log *slog.Logger) *device.Logger {
-	return &device.Logger{
-		Verbosef: func(format string, args ...any) { log.Debug(fmt.Sprintf(format, args...)) },
-		Errorf:   func(format string, args ...any) { log.Warn(fmt.Sprintf(format, args...)) },
-	}
 }

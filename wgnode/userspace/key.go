@@ -3,7 +3,6 @@ package userspace
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
@@ -25,19 +24,10 @@ func (dp *Dataplane) SetKeys(ctx context.Context, key, former wgtypes.Key) error
 	if key == dp.fixed.PrivateKey {
 		return nil
 	}
-	if err := dp.configure(dp.withKey(key)); err != nil {
-		return errors.Join(err, dp.configure(dp.withKey(dp.fixed.PrivateKey)))
+	peers := devicePeers(dp.path.Want().State().Peers)
+	if err := dp.device.SetKey(context.WithoutCancel(ctx), key, peers); err != nil {
+		return errors.Join(err, dp.device.SetKey(context.WithoutCancel(ctx), dp.fixed.PrivateKey, peers))
 	}
 	dp.fixed.PrivateKey = key
 	return nil
-}
-
-// withKey is all that the device is to be told when its key is another.
-func (dp *Dataplane) withKey(key wgtypes.Key) string {
-	var w strings.Builder
-	writeKey(&w, key)
-	for _, p := range dp.path.Want().State().Peers {
-		writePeer(&w, p)
-	}
-	return w.String()
 }

@@ -3,11 +3,10 @@ package wgdev
 import (
 	"context"
 	"log/slog"
-	"net/netip"
-	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"github.com/waylume/waylume/wgnode/internal/wggo"
 	"github.com/waylume/waylume/wgnode/kernel/internal/link"
 )
 
@@ -27,35 +26,12 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Peer is what a device is told of a peer.
-type Peer struct {
-	PublicKey wgtypes.Key
-	// PresharedKey is zero for none.
-	PresharedKey wgtypes.Key
-	// AllowedIPs are where the peer may send from, and what is sent to it.
-	AllowedIPs []netip.Prefix
-	// Keepalive is the interval of persistent keepalives, whole seconds to 65,535; 0 sends none.
-	Keepalive time.Duration
-}
-
-// PeerStatus is a peer as a device has it.
-type PeerStatus struct {
-	Peer
-	// LastHandshake is zero when there was none.
-	LastHandshake time.Time
-	// Endpoint is not valid when none is known.
-	Endpoint netip.AddrPort
-	// ReceivedBytes and SentBytes are outer bytes, WireGuard's own included, since the device knows the peer.
-	ReceivedBytes, SentBytes uint64
-}
-
-// Status is what a device has besides what it is told when it is opened.
-type Status struct {
-	// PrivateKey is the one that it has, whoever set it.
-	PrivateKey wgtypes.Key
-	// Peers are in no order.
-	Peers []PeerStatus
-}
+// What wireguard-go and the module are told, and say, alike.
+type (
+	Peer       = wggo.Peer
+	PeerStatus = wggo.PeerStatus
+	Status     = wggo.Status
+)
 
 // Device is one WireGuard device. Open comes first, once; Close may come at any time, more than once, and ends what is under
 // way. Status, Set and SetKey may be called by several goroutines.

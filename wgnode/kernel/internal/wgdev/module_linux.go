@@ -169,7 +169,7 @@ func (m *Module) Status(ctx context.Context) (Status, error) {
 	for _, p := range have.Peers {
 		peers = append(peers, moduleStatus(p))
 	}
-	return Status{have.PrivateKey, peers}, nil
+	return Status{PrivateKey: have.PrivateKey, ListenPort: uint16(have.ListenPort), Peers: peers}, nil
 }
 
 // SetKey implements [Device]. The module removes the peers before it takes the key (drivers/net/wireguard/netlink.c,

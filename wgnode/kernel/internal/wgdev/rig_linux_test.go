@@ -1,6 +1,7 @@
 package wgdev
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	wgconn "golang.zx2c4.com/wireguard/conn"
+	"golang.zx2c4.com/wireguard/device"
+	"golang.zx2c4.com/wireguard/tun"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/waylume/waylume/internal/testutil/netns"
@@ -135,7 +139,7 @@ func portFree(port uint16) bool {
 type client struct {
 	t    *testing.T
 	host *netns.Namespace
-	dev  *TUN
+	dev  *device.Device
 	addr netip.Addr
 	key  wgtypes.Key
 }
@@ -151,19 +155,19 @@ func newClient(t *testing.T, server wgtypes.Key, psk wgtypes.Key, addr netip.Add
 			return err
 		}
 		t.Cleanup(func() { require.NoError(t, conn.Close()) })
-		c.dev = NewTUN(conn)
-		t.Cleanup(func() { require.NoError(t, c.dev.Close(false)) })
-		l, _, err := c.dev.Open(t.Context(), Config{Name: "client", PrivateKey: c.key, MTU: testMTU})
+		file, l, err := openTUN(conn, "client")
 		if err != nil {
 			return err
 		}
-		if _, err := c.dev.Up(t.Context()); err != nil {
-			return err
+		native, err := tun.CreateTUNFromFile(file, testMTU)
+		if err != nil {
+			return errors.Join(err, file.Close())
 		}
-		if err := conn.EnsureAddresses(l.Index, []netip.Prefix{netip.PrefixFrom(addr, 24)}); err != nil {
-			return err
-		}
-		return nil
+		c.dev = device.NewDevice(newSteady(native), wgconn.NewDefaultBind(), device.NewLogger(device.LogLevelSilent, ""))
+		t.Cleanup(c.dev.Close)
+		return errors.Join(
+			c.dev.IpcSet("private_key="+hexKey(c.key)+"\n"), c.dev.Up(), conn.EnsureUp(l.Index),
+			conn.EnsureAddresses(l.Index, []netip.Prefix{netip.PrefixFrom(addr, 24)}))
 	})
 	c.meet(server, psk, gateway)
 	return c
@@ -172,13 +176,11 @@ func newClient(t *testing.T, server wgtypes.Key, psk wgtypes.Key, addr netip.Add
 // meet has the peer know a device by a key, and by no other.
 func (c *client) meet(server, psk wgtypes.Key, gateway netip.Addr) {
 	c.t.Helper()
-	for known := range get(c.t, c.dev) {
-		require.NoError(c.t, c.dev.Set(c.t.Context(), []wgtypes.Key{known}, nil))
-	}
-	peer := Peer{PublicKey: server, PresharedKey: psk, AllowedIPs: []netip.Prefix{netip.PrefixFrom(gateway, 32)}}
-	require.NoError(c.t, c.dev.Set(c.t.Context(), nil, []Peer{peer}))
-	require.NoError(c.t, c.dev.device.IpcSet(fmt.Sprintf("public_key=%s\nendpoint=10.1.0.1:%d\n", hexKey(server), testPort)))
+	require.NoError(c.t, c.dev.IpcSet(fmt.Sprintf("replace_peers=true\npublic_key=%s\npreshared_key=%s\nallowed_ip=%s/32\nendpoint=10.1.0.1:%d\n",
+		hexKey(server), hexKey(psk), gateway, testPort)))
 }
+
+func hexKey(key wgtypes.Key) string { return hex.EncodeToString(key[:]) }
 
 // send sends datagrams that nobody answers, and waits until they were sent.
 func (c *client) send(to netip.Addr, n int) {

@@ -5,36 +5,32 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
-	"golang.zx2c4.com/wireguard/conn"
-	"golang.zx2c4.com/wireguard/device"
 	"golang.zx2c4.com/wireguard/tun"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"github.com/waylume/waylume/wgnode/internal/wggo"
 	"github.com/waylume/waylume/wgnode/kernel/internal/link"
 )
 
 // TUN is wireguard-go in this process, on a TUN of the kernel's. Device and sessions end with the process.
 type TUN struct {
 	conn   *link.Conn
-	failed chan struct{}
-	watch  sync.WaitGroup
 	writes atomic.Uint64
 
 	mu      sync.Mutex
 	used    bool // Open or Close has been called; guarded by mu, as all below
 	closing bool // Close has been called, or Open has failed
-	device  *device.Device
+	device  *wggo.Device
 	link    link.Link
 	cfg     Config
 }
 
 // NewTUN returns a device that is not open yet. The connection stays the caller's.
-func NewTUN(conn *link.Conn) *TUN { return &TUN{conn: conn, failed: make(chan struct{})} }
+func NewTUN(conn *link.Conn) *TUN { return &TUN{conn: conn} }
 
 // Open implements [Device]; adopted is always false, as a TUN that was left behind has no peers.
 func (t *TUN) Open(ctx context.Context, cfg Config) (l link.Link, adopted bool, err error) {
@@ -61,13 +57,13 @@ func (t *TUN) Open(ctx context.Context, cfg Config) (l link.Link, adopted bool, 
 	if err != nil {
 		return link.Link{}, false, errors.Join(fmt.Errorf("take the TUN: %w", err), file.Close())
 	}
-	dev := device.NewDevice(newSteady(native), conn.NewDefaultBind(), deviceLogger(cfg.Logger))
-	// The key comes before the first peer: changed later, it costs time for each peer there is.
-	err = dev.IpcSet(interfaceText(cfg))
-	if err == nil {
-		err = t.keep(dev, l, cfg)
-	}
+	dev, err := wggo.New(newSteady(native), wggo.Config{
+		PrivateKey: cfg.PrivateKey, ListenPort: cfg.ListenPort, FirewallMark: cfg.FirewallMark, Logger: cfg.Logger,
+	})
 	if err != nil {
+		return link.Link{}, false, err
+	}
+	if err := t.keep(dev, l, cfg); err != nil {
 		dev.Close()
 		return link.Link{}, false, err
 	}
@@ -85,34 +81,25 @@ func (t *TUN) begin() error {
 	return nil
 }
 
-// keep makes the device the TUN's, unless Close was quicker, and watches for its end.
-func (t *TUN) keep(dev *device.Device, l link.Link, cfg Config) error {
+// keep makes the device the TUN's, unless Close was quicker.
+func (t *TUN) keep(dev *wggo.Device, l link.Link, cfg Config) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closing {
 		return errClosed
 	}
 	t.device, t.link, t.cfg = dev, l, cfg
-	t.watch.Go(func() {
-		<-dev.Wait()
-		t.mu.Lock()
-		byItself := !t.closing
-		t.mu.Unlock()
-		if byItself {
-			close(t.failed)
-		}
-	})
 	return nil
 }
 
-func (t *TUN) opened() (*device.Device, link.Link, Config, error) {
+func (t *TUN) opened() (*wggo.Device, link.Link, Config, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.device == nil || t.closing {
 		return nil, link.Link{}, Config{}, errClosed
 	}
 	select {
-	case <-t.device.Wait():
+	case <-t.device.Failed():
 		return nil, link.Link{}, Config{}, fmt.Errorf("%w: the interface has been deleted", link.ErrNoLink)
 	default:
 		return t.device, t.link, t.cfg, nil
@@ -126,7 +113,8 @@ func (t *TUN) Up(ctx context.Context) (port uint16, err error) {
 		err = ctx.Err()
 	}
 	if err == nil {
-		err = explainPort(dev.Up(), cfg.ListenPort)
+		port, err = dev.Up()
+		err = explainPort(err, cfg.ListenPort)
 	}
 	if err == nil {
 		err = t.conn.EnsureUp(l.Index)
@@ -134,11 +122,7 @@ func (t *TUN) Up(ctx context.Context) (port uint16, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("wgdev: set %s up: %w", cfg.Name, err)
 	}
-	report, err := readReport(dev)
-	if err != nil {
-		return 0, fmt.Errorf("wgdev: read the port of %s: %w", cfg.Name, err)
-	}
-	return report.listenPort, nil
+	return port, nil
 }
 
 // Status implements [Device].
@@ -150,14 +134,14 @@ func (t *TUN) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, fmt.Errorf("wgdev: read peers: %w", err)
 	}
-	report, err := readReport(dev)
+	status, err := dev.Status()
 	if err != nil {
 		return Status{}, fmt.Errorf("wgdev: read peers of %s: %w", cfg.Name, err)
 	}
-	return Status{report.privateKey, report.peers}, nil
+	return status, nil
 }
 
-// SetKey implements [Device]. The peers go before the key comes, which otherwise takes time for each.
+// SetKey implements [Device].
 func (t *TUN) SetKey(ctx context.Context, key wgtypes.Key, peers []Peer) error {
 	dev, _, cfg, err := t.opened()
 	if err == nil {
@@ -165,12 +149,12 @@ func (t *TUN) SetKey(ctx context.Context, key wgtypes.Key, peers []Peer) error {
 	}
 	if err == nil {
 		t.writes.Add(1)
-		err = dev.IpcSet("replace_peers=true\nprivate_key=" + hexKey(key) + "\n")
+		err = dev.SetKey(ctx, key, peers)
 	}
 	if err != nil {
 		return fmt.Errorf("wgdev: set the private key of %s: %w", cfg.Name, err)
 	}
-	return t.Set(ctx, nil, peers)
+	return nil
 }
 
 // Set implements [Device].
@@ -179,22 +163,12 @@ func (t *TUN) Set(ctx context.Context, remove []wgtypes.Key, set []Peer) error {
 	if err != nil {
 		return fmt.Errorf("wgdev: set peers: %w", err)
 	}
-	for _, key := range remove {
-		t.writes.Add(1)
-		dev.RemovePeer(device.NoisePublicKey(key))
+	if len(remove)+len(set) == 0 {
+		return nil
 	}
-	for some := range chunks(set) {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("wgdev: set peers of %s: %w", cfg.Name, err)
-		}
-		var text strings.Builder
-		for _, p := range some {
-			writePeer(&text, p)
-		}
-		t.writes.Add(1)
-		if err := dev.IpcSet(text.String()); err != nil {
-			return fmt.Errorf("wgdev: set peers of %s: %w", cfg.Name, err)
-		}
+	t.writes.Add(1)
+	if err := dev.Set(ctx, remove, set); err != nil {
+		return fmt.Errorf("wgdev: set peers of %s: %w", cfg.Name, err)
 	}
 	return nil
 }
@@ -203,8 +177,15 @@ func (t *TUN) Set(ctx context.Context, remove []wgtypes.Key, set []Peer) error {
 // to count.
 func (t *TUN) Writes() uint64 { return t.writes.Load() }
 
-// Failed implements [Device].
-func (t *TUN) Failed() <-chan struct{} { return t.failed }
+// Failed implements [Device]; nil, which is never closed, before Open.
+func (t *TUN) Failed() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.device == nil {
+		return nil
+	}
+	return t.device.Failed()
+}
 
 // Close implements [Device]. There is nothing to keep.
 func (t *TUN) Close(bool) error {
@@ -215,7 +196,6 @@ func (t *TUN) Close(bool) error {
 	if dev != nil {
 		dev.Close()
 	}
-	t.watch.Wait()
 	return nil
 }
 

@@ -1,10 +1,8 @@
 package wgdev
 
 import (
-	"log/slog"
 	"net/netip"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -122,8 +120,8 @@ func TestTUNDownAndUp(t *testing.T) {
 	d := NewTUN(c)
 	l := start(t, d, cfg)
 	require.NoError(t, c.EnsureAddresses(l.Index, prefixes("10.8.0.1/24")))
-	peer := newClient(t, cfg.PrivateKey.PublicKey(), key(t), netip.MustParseAddr("10.8.0.2"), gateway)
-	psk := get(t, peer.dev)[cfg.PrivateKey.PublicKey()].PresharedKey
+	psk := key(t)
+	peer := newClient(t, cfg.PrivateKey.PublicKey(), psk, netip.MustParseAddr("10.8.0.2"), gateway)
 	require.NoError(t, d.Set(t.Context(), nil, []Peer{peer.peer(psk)}))
 	require.NoError(t, peer.talk(gateway))
 	before := get(t, d)[peer.key.PublicKey()].LastHandshake
@@ -150,41 +148,4 @@ func TestSupported(t *testing.T) {
 		require.ErrorContains(t, err, "CAP_NET_ADMIN")
 	}
 	require.NotErrorIs(t, openError(unix.EMFILE), wgnode.ErrNotSupported)
-}
-
-func TestDeviceLogger(t *testing.T) {
-	dial(t)
-	var text strings.Builder
-	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo} {
-		text.Reset()
-		log := deviceLogger(slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: level})))
-		log.Verbosef("word %d", 1)
-		log.Errorf("trouble %d", 2)
-		require.Equal(t, level == slog.LevelDebug, strings.Contains(text.String(), "word 1"))
-		require.Contains(t, text.String(), "trouble 2")
-	}
-	deviceLogger(nil).Errorf("nobody hears")
-}
-
-func TestParseReport(t *testing.T) {
-	dial(t)
-	k := strings.Repeat("ab", 32)
-	got, err := parseReport(strings.NewReader("private_key=" + k + "\nlisten_port=51820\nfwmark=3\npublic_key=" + k +
-		"\npreshared_key=" + k + "\nprotocol_version=1\nendpoint=[::ffff:192.0.2.1]:7\nlast_handshake_time_sec=5\nlast_handshake_time_nsec=6\n" +
-		"tx_bytes=8\nrx_bytes=9\npersistent_keepalive_interval=25\nallowed_ip=10.0.0.2/32\nallowed_ip=fd00::/8\n\n"))
-	require.NoError(t, err)
-	want := PeerStatus{
-		Peer:          Peer{AllowedIPs: prefixes("10.0.0.2/32", "fd00::/8"), Keepalive: 25 * time.Second},
-		LastHandshake: time.Unix(5, 6), Endpoint: netip.MustParseAddrPort("192.0.2.1:7"), SentBytes: 8, ReceivedBytes: 9,
-	}
-	want.PublicKey, _ = parseKey(k)
-	want.PresharedKey = want.PublicKey
-	require.Equal(t, report{privateKey: want.PublicKey, listenPort: 51820, peers: []PeerStatus{want}}, got)
-	for _, bad := range []string{
-		"listen_port=70000", "public_key=abcd", "public_key=" + k + "\nallowed_ip=x", "public_key=" + k + "\nendpoint=x",
-		"public_key=" + k + "\npreshared_key=zz", "public_key=" + k + "\nrx_bytes=-1",
-	} {
-		_, err := parseReport(strings.NewReader(bad + "\n"))
-		require.Error(t, err, bad)
-	}
 }

@@ -1,27 +1,28 @@
-package wgdev
+package wggo
 
 import (
 	"bufio"
-	"context"
 	"encoding/hex"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 
-	"golang.zx2c4.com/wireguard/device"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 )
 
 // wireguard-go is configured in the text of WireGuard's cross-platform configuration protocol
 // (https://www.wireguard.com/xplatform/).
 
+// interfaceText is what comes before the first peer: a key that is changed later costs time for each peer there is.
 func interfaceText(cfg Config) string {
 	return fmt.Sprintf("private_key=%s\nlisten_port=%d\nfwmark=%d\n", hexKey(cfg.PrivateKey), cfg.ListenPort, cfg.FirewallMark)
 }
+
+// keyText is another key, and no peers: every session ends.
+func keyText(key wgtypes.Key) string { return "replace_peers=true\nprivate_key=" + hexKey(key) + "\n" }
 
 // writePeer says all of a peer; its session, if there is one, goes on.
 func writePeer(w *strings.Builder, p Peer) {
@@ -34,24 +35,9 @@ func writePeer(w *strings.Builder, p Peer) {
 
 func hexKey(key wgtypes.Key) string { return hex.EncodeToString(key[:]) }
 
-// report is what the device says of itself.
-type report struct {
-	privateKey wgtypes.Key
-	listenPort uint16
-	peers      []PeerStatus
-}
-
-func readReport(dev *device.Device) (report, error) {
-	var answer strings.Builder
-	if err := dev.IpcGetOperation(&answer); err != nil {
-		return report{}, err
-	}
-	return parseReport(strings.NewReader(answer.String()))
-}
-
-// parseReport reads the device's answer to a get operation.
-func parseReport(r io.Reader) (report, error) {
-	var answer report
+// parseReport reads a device's answer to a get operation.
+func parseReport(r io.Reader) (Status, error) {
+	var answer Status
 	for lines := bufio.NewScanner(r); ; {
 		if !lines.Scan() {
 			return answer, lines.Err()
@@ -61,22 +47,22 @@ func parseReport(r io.Reader) (report, error) {
 			continue // the empty line that ends the answer
 		}
 		if err := answer.take(name, value); err != nil {
-			return report{}, fmt.Errorf("read the device's %s: %w", name, err)
+			return Status{}, fmt.Errorf("read the device's %s: %w", name, err)
 		}
 	}
 }
 
 // take takes one line of the answer; what is of a peer is of the last one.
-func (r *report) take(name, value string) error {
+func (s *Status) take(name, value string) error {
 	if name == "public_key" {
 		key, err := parseKey(value)
-		r.peers = append(r.peers, PeerStatus{Peer: Peer{PublicKey: key}})
+		s.Peers = append(s.Peers, PeerStatus{Peer: Peer{PublicKey: key}})
 		return err
 	}
-	if len(r.peers) == 0 {
-		return r.takeOwn(name, value)
+	if len(s.Peers) == 0 {
+		return s.takeOwn(name, value)
 	}
-	p := &r.peers[len(r.peers)-1]
+	p := &s.Peers[len(s.Peers)-1]
 	var err error
 	switch name {
 	case "preshared_key":
@@ -112,14 +98,14 @@ func (r *report) take(name, value string) error {
 }
 
 // takeOwn takes one line that is of no peer.
-func (r *report) takeOwn(name, value string) (err error) {
+func (s *Status) takeOwn(name, value string) (err error) {
 	switch name {
 	case "private_key":
-		r.privateKey, err = parseKey(value)
+		s.PrivateKey, err = parseKey(value)
 	case "listen_port":
 		var port uint64
 		port, err = strconv.ParseUint(value, 10, 16)
-		r.listenPort = uint16(port)
+		s.ListenPort = uint16(port)
 	}
 	return err
 }
@@ -133,19 +119,4 @@ func parseKey(text string) (key wgtypes.Key, err error) {
 		key = wgtypes.Key(b)
 	}
 	return key, err
-}
-
-// deviceLogger passes wireguard-go's words on.
-func deviceLogger(log *slog.Logger) *device.Logger {
-	if log == nil {
-		return &device.Logger{Verbosef: device.DiscardLogf, Errorf: device.DiscardLogf}
-	}
-	verbose := device.DiscardLogf
-	if log.Enabled(context.Background(), slog.LevelDebug) {
-		verbose = func(format string, args ...any) { log.Debug(fmt.Sprintf(format, args...)) }
-	}
-	return &device.Logger{
-		Verbosef: verbose,
-		Errorf:   func(format string, args ...any) { log.Warn(fmt.Sprintf(format, args...)) },
-	}
 }

@@ -1,0 +1,53 @@
+package wggo
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+)
+
+// Config is what stays fixed while a device lives, but for the key.
+type Config struct {
+	// PrivateKey is the node's WireGuard private key.
+	PrivateKey wgtypes.Key
+	// ListenPort is the UDP port; 0 lets the system choose.
+	ListenPort uint16
+	// FirewallMark is the mark of WireGuard's own packets; 0 for none. Linux only, with CAP_NET_ADMIN.
+	FirewallMark uint32
+	// Logger takes what wireguard-go has to say; nil discards it.
+	Logger *slog.Logger
+}
+
+// Peer is what a device is told of a peer.
+type Peer struct {
+	PublicKey wgtypes.Key
+	// PresharedKey is zero for none.
+	PresharedKey wgtypes.Key
+	// AllowedIPs are where the peer may send from, and what is sent to it.
+	AllowedIPs []netip.Prefix
+	// Keepalive is the interval of persistent keepalives, whole seconds to 65,535; 0 sends none.
+	Keepalive time.Duration
+}
+
+// PeerStatus is a peer as a device has it.
+type PeerStatus struct {
+	Peer
+	// LastHandshake is zero when there was none.
+	LastHandshake time.Time
+	// Endpoint is not valid when none is known.
+	Endpoint netip.AddrPort
+	// ReceivedBytes and SentBytes are outer bytes, WireGuard's own included, since the device knows the peer.
+	ReceivedBytes, SentBytes uint64
+}
+
+// Status is what a device has besides what it is told when it is made.
+type Status struct {
+	// PrivateKey is the one that it has, whoever set it.
+	PrivateKey wgtypes.Key
+	// ListenPort is the UDP port; 0 before Up, if the system chooses.
+	ListenPort uint16
+	// Peers are in no order.
+	Peers []PeerStatus
+}
