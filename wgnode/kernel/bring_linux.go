@@ -91,7 +91,8 @@ func (dp *Dataplane) bringLinks(ctx context.Context, note func(...string)) (adop
 	if dp.device == nil {
 		device := dp.newDevice()
 		dp.link, _, err = device.Open(ctx, wgdev.Config{
-			Name: dp.cfg.Interface, PrivateKey: dp.fixed.PrivateKey, ListenPort: cmp.Or(dp.port, dp.fixed.ListenPort),
+			Name: dp.cfg.Interface, PrivateKey: dp.fixed.PrivateKey, FormerKey: dp.fixed.FormerKey,
+			ListenPort:   cmp.Or(dp.port, dp.fixed.ListenPort),
 			FirewallMark: dp.cfg.FirewallMark, MTU: dp.fixed.MTU, Logger: dp.fixed.Logger,
 		})
 		if err != nil {
@@ -188,9 +189,9 @@ func (dp *Dataplane) bringPeers(ctx context.Context) ([]wgnode.Repair, error) {
 	if err != nil {
 		return nil, err
 	}
-	if have.PrivateKey != dp.fixed.PrivateKey { // nobody has a session any more that is of use
+	if have.PrivateKey != dp.fixed.PrivateKey || have.FormerKey != dp.fixed.FormerKey {
 		repairs := []wgnode.Repair{{What: "put the node's private key back into the device"}}
-		return repairs, dp.device.SetKey(ctx, dp.fixed.PrivateKey, dp.devicePeers())
+		return repairs, dp.device.SetKeys(ctx, dp.fixed.PrivateKey, dp.fixed.FormerKey, dp.devicePeers())
 	}
 	known := make(map[wgtypes.Key]wgdev.Peer, len(have.Peers))
 	for _, p := range have.Peers {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/shaping"
@@ -36,9 +37,11 @@ type Dataplane struct {
 	nft   *nft.Conn
 	reads *nft.Conn // for what is only looked at, which no change waits for
 	lock  *net.UnixListener
-	// chosen is never DriverAuto; flowsKnown says that conntrack's flows can be listed and ended.
+	// chosen is never DriverAuto; flowsKnown says that conntrack's flows can be listed and ended, unserved that the former key
+	// which the node has is of no use with the module.
 	chosen     Driver
 	flowsKnown bool
+	unserved   bool
 
 	link     link.Link // the tunnel's
 	ifb      link.Link
@@ -166,6 +169,9 @@ func (dp *Dataplane) start(ctx context.Context, want wgnode.State) (wgnode.Datap
 	if dp.chosen, err = dp.driver(); err != nil {
 		return wgnode.DataplaneInfo{}, err
 	}
+	if dp.chosen == DriverModule && dp.fixed.FormerKey != (wgtypes.Key{}) {
+		dp.fixed.FormerKey, dp.unserved = wgtypes.Key{}, true
+	}
 	dp.flowsKnown = flows.Supported() == nil
 	if _, err := dp.bring(ctx, want, false); err != nil {
 		return wgnode.DataplaneInfo{}, err
@@ -212,6 +218,10 @@ func (dp *Dataplane) newDevice() wgdev.Device {
 func (dp *Dataplane) limitations() (list []string, err error) {
 	if dp.chosen == DriverTUN {
 		list = append(list, "no WireGuard module is used: wireguard-go in this process encrypts, at a part of the module's speed, and sessions end with the process")
+	}
+	if dp.unserved {
+		list = append(list, "the WireGuard module has one key for each interface: who has the node's former key cannot connect; to serve "+
+			"both for a while, start with wireguard-go in its place (Config.Driver: DriverTUN) or the userspace dataplane")
 	}
 	if s := dp.tree.Stats(); s.Classes > 0 && !s.FqCodel {
 		list = append(list, "the kernel has no fq_codel: flows of one peer share a plain queue")

@@ -30,6 +30,12 @@
 // was left and has counted less of somebody than the node knows is outdated, as the node went on with another dataplane: the
 // tables are then made anew, in one transaction. A dataplane serves one node, once.
 //
+// # Keys
+//
+// With wireguard-go two keys of the node's are served while it is rotated, as by package userspace, which says what that takes. The
+// module has one key for each interface: SetKeys with a former key is an error that matches wgnode.ErrNotSupported, and a Start with
+// one serves the other, and says so among the limitations.
+//
 // # What differs from package userspace
 //
 //   - A byte is counted, and asked for by a cap, where the packet is forwarded, which is before the queue of a download: what

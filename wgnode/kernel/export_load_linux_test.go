@@ -12,7 +12,7 @@ import (
 func (dp *Dataplane) DisturbKey(ctx context.Context, key wgtypes.Key) error {
 	dp.turn <- struct{}{}
 	defer dp.leave()
-	return dp.device.SetKey(ctx, key, nil)
+	return dp.device.SetKeys(ctx, key, wgtypes.Key{}, nil)
 }
 
 // DeviceKey is the private key that the WireGuard device has.

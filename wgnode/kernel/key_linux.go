@@ -12,27 +12,30 @@ import (
 
 var _ wgnode.KeyChanger = (*Dataplane)(nil)
 
-// SetKeys gives the device another private key. Only the device is concerned: tables, queues and counters stay.
+// SetKeys gives the device other keys. Only the device is concerned: tables, queues and counters stay. The WireGuard module has one
+// key for each interface: there a former key is an error that matches [wgnode.ErrNotSupported].
 func (dp *Dataplane) SetKeys(ctx context.Context, key, former wgtypes.Key) error {
-	if former != (wgtypes.Key{}) {
-		return &wgnode.NotSupportedError{Feature: "serving two keys of the node at a time", Requires: "a dataplane with two devices"}
-	}
 	if err := dp.enter(ctx); err != nil {
 		return err
 	}
 	defer dp.leave()
-	if key == dp.fixed.PrivateKey {
+	none := wgtypes.Key{}
+	if former != none && dp.chosen == DriverModule {
+		return &wgnode.NotSupportedError{
+			Feature:  "serving a former key of the node beside the next one with the WireGuard module, which has one key for each interface,",
+			Requires: "wireguard-go in its place (Config.Driver: DriverTUN), the userspace dataplane, or a rotation without an overlap",
+		}
+	}
+	if key == dp.fixed.PrivateKey && former == dp.fixed.FormerKey {
 		return nil
 	}
-	if dp.device == nil { // its interface is gone: the next repair makes it anew, with the key that it finds here
-		dp.fixed.PrivateKey = key
-		return nil
+	if dp.device != nil { // else its interface is gone: the next repair makes it anew, with the keys that it finds here
+		if err := dp.device.SetKeys(ctx, key, former, dp.devicePeers()); err != nil {
+			// What was done of it is undone whatever became of the caller.
+			back := dp.device.SetKeys(context.WithoutCancel(ctx), dp.fixed.PrivateKey, dp.fixed.FormerKey, dp.devicePeers())
+			return errors.Join(fmt.Errorf("kernel: change the private key: %w", err), back)
+		}
 	}
-	if err := dp.device.SetKey(ctx, key, dp.devicePeers()); err != nil {
-		// What was done of it is undone whatever became of the caller.
-		back := dp.device.SetKey(context.WithoutCancel(ctx), dp.fixed.PrivateKey, dp.devicePeers())
-		return errors.Join(fmt.Errorf("kernel: change the private key: %w", err), back)
-	}
-	dp.fixed.PrivateKey = key
+	dp.fixed.PrivateKey, dp.fixed.FormerKey = key, former
 	return nil
 }

@@ -64,7 +64,8 @@ func (dp *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode
 	for i := range stats.Peers {
 		p := &stats.Peers[i]
 		s := status[p.PublicKey]
-		p.LastHandshake, p.Endpoint, p.Received, p.Sent = s.LastHandshake, s.Endpoint, s.ReceivedBytes, s.SentBytes
+		p.LastHandshake, p.FormerKey, p.Endpoint = s.LastHandshake, s.FormerKey, s.Endpoint
+		p.Received, p.Sent = s.ReceivedBytes, s.SentBytes
 	}
 	return stats, err
 }

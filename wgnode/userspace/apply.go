@@ -198,7 +198,8 @@ func (dp *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode
 	for i := range stats.Peers {
 		p := &stats.Peers[i]
 		if d := byKey[p.PublicKey]; d != nil {
-			p.LastHandshake, p.Endpoint, p.Received, p.Sent = d.LastHandshake, d.Endpoint, d.ReceivedBytes, d.SentBytes
+			p.LastHandshake, p.FormerKey, p.Endpoint = d.LastHandshake, d.FormerKey, d.Endpoint
+			p.Received, p.Sent = d.ReceivedBytes, d.SentBytes
 		}
 	}
 	return stats, nil

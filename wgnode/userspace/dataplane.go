@@ -124,7 +124,9 @@ func (dp *Dataplane) startLocked(cfg wgnode.DataplaneConfig, want wgnode.State) 
 	dp.path.Start()
 
 	dp.tun = newTunDevice(cfg.MTU, packets, dp.path.FromPeer)
-	if dp.device, err = wggo.New(dp.tun, wggo.Config{PrivateKey: cfg.PrivateKey, ListenPort: cfg.ListenPort, Logger: cfg.Logger}); err != nil {
+	if dp.device, err = wggo.New(dp.tun, wggo.Config{
+		PrivateKey: cfg.PrivateKey, FormerKey: cfg.FormerKey, ListenPort: cfg.ListenPort, Logger: cfg.Logger,
+	}); err != nil {
 		return wgnode.DataplaneInfo{}, fmt.Errorf("configure the device: %w", err)
 	}
 	change, _ := dp.path.Want().Diff(want)
@@ -210,7 +212,7 @@ func (dp *Dataplane) watchDevice(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 	case <-dp.device.Failed():
-		dp.fixed.Notify(wgnode.DataplaneEvent{Kind: wgnode.DataplaneFailed, Err: errors.New("userspace: the WireGuard device stopped")})
+		dp.fixed.Notify(wgnode.DataplaneEvent{Kind: wgnode.DataplaneFailed, Err: fmt.Errorf("userspace: the WireGuard device stopped: %w", dp.device.Cause())})
 	}
 }
 

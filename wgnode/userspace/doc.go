@@ -25,6 +25,14 @@
 //
 // No peer can starve another: [Limits] bounds, for each peer, flows, new flows in a second, and the memory of TCP buffers.
 //
+// # Keys
+//
+// While the node's key is rotated there is a WireGuard device for each of its two keys, on the one port: see
+// wgnode.KeyChanger. The second takes about 50 KB of memory for each peer, and half a millisecond of one core to make; what is
+// connected goes on meanwhile, and changes to the peers wait. When the former key goes, the port is opened anew: messages that
+// arrive in that fraction of a millisecond are lost. Should another program take it in that moment and keep it for 2 s, the
+// dataplane fails.
+//
 // # Life
 //
 // New touches nothing. The node calls Start, which opens the UDP socket and starts goroutines, and Close, which joins all

@@ -1,6 +1,7 @@
 package userspace
 
 import (
+	"os"
 	"sync"
 
 	"github.com/waylume/waylume/shaping"
@@ -18,6 +19,7 @@ type handoff struct {
 	ring     [handoffPackets]*shaping.Packet // guarded by mu, as all below
 	head, n  int
 	closed   bool
+	held     bool // nobody is to read
 }
 
 func newHandoff() *handoff {
@@ -46,15 +48,19 @@ func (h *handoff) push(pkts []*shaping.Packet) {
 	h.mu.Unlock()
 }
 
-// pop waits for a packet and moves as many as there are, up to len(pkts). It returns 0 when the handoff is closed.
-func (h *handoff) pop(pkts []*shaping.Packet) int {
+// pop waits for a packet and moves as many as there are, up to len(pkts). The error is os.ErrClosed when the handoff is closed,
+// os.ErrDeadlineExceeded when it is held.
+func (h *handoff) pop(pkts []*shaping.Packet) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for h.n == 0 && !h.closed {
+	for h.n == 0 && !h.closed && !h.held {
 		h.readable.Wait()
 	}
-	if h.closed {
-		return 0
+	switch {
+	case h.closed:
+		return 0, os.ErrClosed
+	case h.held:
+		return 0, os.ErrDeadlineExceeded
 	}
 	n := min(h.n, len(pkts))
 	for i := range n {
@@ -64,7 +70,15 @@ func (h *handoff) pop(pkts []*shaping.Packet) int {
 	}
 	h.n -= n
 	h.writable.Broadcast()
-	return n
+	return n, nil
+}
+
+// hold has pop return at once, with nothing, or wait again.
+func (h *handoff) hold(on bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.held = on
+	h.readable.Broadcast()
 }
 
 // close frees what waits and lets every reader and writer go. A second call does nothing.

@@ -2,6 +2,7 @@ package userspace
 
 import (
 	"encoding/binary"
+	"os"
 	"sync"
 	"testing"
 
@@ -29,7 +30,8 @@ func TestHandoffLosesNothing(t *testing.T) {
 	next := make([]int, writers)
 	batch := make([]*shaping.Packet, 7)
 	for got := 0; got < writers*each; {
-		n := h.pop(batch)
+		n, err := h.pop(batch)
+		require.NoError(t, err)
 		for _, pkt := range batch[:n] {
 			v := int(binary.BigEndian.Uint32(pkt.Data))
 			require.Equal(t, next[v>>24], v&0xffffff, "order of writer %d", v>>24)
@@ -53,8 +55,30 @@ func TestHandoffCloseLetsEverybodyGo(t *testing.T) {
 	})
 	h.close()
 	wg.Wait()
-	require.Zero(t, h.pop(make([]*shaping.Packet, 1)))
+	n, err := h.pop(make([]*shaping.Packet, 1))
+	require.Zero(t, n)
+	require.ErrorIs(t, err, os.ErrClosed)
 	h.push([]*shaping.Packet{new(shaping.Packet)}) // freed, not kept
 	require.Zero(t, h.n)
+	h.close()
+}
+
+// Who holds the handoff has a reader that waits return, and loses nothing.
+func TestHandoffHold(t *testing.T) {
+	h := newHandoff()
+	ended := make(chan error)
+	go func() {
+		_, err := h.pop(make([]*shaping.Packet, 1))
+		ended <- err
+	}()
+	h.hold(true)
+	require.ErrorIs(t, <-ended, os.ErrDeadlineExceeded)
+	h.push([]*shaping.Packet{new(shaping.Packet)})
+	_, err := h.pop(make([]*shaping.Packet, 1))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	h.hold(false)
+	n, err := h.pop(make([]*shaping.Packet, 2))
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
 	h.close()
 }

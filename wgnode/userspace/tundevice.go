@@ -8,6 +8,7 @@ import (
 	"golang.zx2c4.com/wireguard/tun"
 
 	"github.com/waylume/waylume/shaping"
+	"github.com/waylume/waylume/wgnode/internal/wggo"
 )
 
 // tunDevice is what wireguard-go takes for a TUN interface: plaintext packets for peers come out of the handoff, those
@@ -18,10 +19,10 @@ type tunDevice struct {
 	fromPeer func(bufs [][]byte, offset int)
 	events   chan tun.Event // carries nothing: the dataplane itself says when the device goes up
 	once     sync.Once
-	batch    [conn.IdealBatchSize]*shaping.Packet // of the device's one reading goroutine
+	batch    [conn.IdealBatchSize]*shaping.Packet // of the one goroutine that reads
 }
 
-var _ tun.Device = (*tunDevice)(nil)
+var _ wggo.TUN = (*tunDevice)(nil)
 
 func newTunDevice(mtu int, packets *handoff, fromPeer func([][]byte, int)) *tunDevice {
 	return &tunDevice{mtu: mtu, packets: packets, fromPeer: fromPeer, events: make(chan tun.Event)}
@@ -33,9 +34,9 @@ func (t *tunDevice) File() *os.File { return nil }
 // Read fills bufs with the next packets for peers.
 func (t *tunDevice) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 	batch := t.batch[:min(len(bufs), len(t.batch))]
-	n := t.packets.pop(batch)
-	if n == 0 {
-		return 0, os.ErrClosed
+	n, err := t.packets.pop(batch)
+	if err != nil {
+		return 0, err
 	}
 	for i, pkt := range batch[:n] {
 		sizes[i] = copy(bufs[i][offset:], pkt.Data)
@@ -43,6 +44,12 @@ func (t *tunDevice) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 		batch[i] = nil
 	}
 	return n, nil
+}
+
+// Interrupt implements [wggo.TUN].
+func (t *tunDevice) Interrupt(on bool) error {
+	t.packets.hold(on)
+	return nil
 }
 
 // Write hands packets from peers to the packet path. What the path drops is not an error.

@@ -17,8 +17,8 @@ import (
 // (https://www.wireguard.com/xplatform/).
 
 // interfaceText is what comes before the first peer: a key that is changed later costs time for each peer there is.
-func interfaceText(cfg Config) string {
-	return fmt.Sprintf("private_key=%s\nlisten_port=%d\nfwmark=%d\n", hexKey(cfg.PrivateKey), cfg.ListenPort, cfg.FirewallMark)
+func interfaceText(cfg Config, key wgtypes.Key) string {
+	return fmt.Sprintf("private_key=%s\nlisten_port=%d\nfwmark=%d\n", hexKey(key), cfg.ListenPort, cfg.FirewallMark)
 }
 
 // keyText is another key, and no peers: every session ends.
@@ -31,6 +31,11 @@ func writePeer(w *strings.Builder, p Peer) {
 	for _, prefix := range p.AllowedIPs {
 		fmt.Fprintf(w, "allowed_ip=%s\n", prefix)
 	}
+}
+
+// keepaliveText is another interval of keepalives for a peer that the device has.
+func keepaliveText(key wgtypes.Key, interval time.Duration) string {
+	return fmt.Sprintf("public_key=%s\nupdate_only=true\npersistent_keepalive_interval=%d\n", hexKey(key), interval/time.Second)
 }
 
 func hexKey(key wgtypes.Key) string { return hex.EncodeToString(key[:]) }

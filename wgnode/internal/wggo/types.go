@@ -5,13 +5,24 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.zx2c4.com/wireguard/tun"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 )
 
-// Config is what stays fixed while a device lives, but for the key.
+// TUN is a tunnel whose reader can be told not to wait. Of its events only those of the MTU are looked at.
+type TUN interface {
+	tun.Device
+	// Interrupt has a Read that waits return no packet and an error that matches os.ErrDeadlineExceeded, and so every other one
+	// until it is called with false. No packet is lost by it.
+	Interrupt(on bool) error
+}
+
+// Config is what stays fixed while a device lives, but for the keys.
 type Config struct {
 	// PrivateKey is the node's WireGuard private key.
 	PrivateKey wgtypes.Key
+	// FormerKey is another one, whose peers are served just the same; zero for none.
+	FormerKey wgtypes.Key
 	// ListenPort is the UDP port; 0 lets the system choose.
 	ListenPort uint16
 	// FirewallMark is the mark of WireGuard's own packets; 0 for none. Linux only, with CAP_NET_ADMIN.
@@ -34,8 +45,10 @@ type Peer struct {
 // PeerStatus is a peer as a device has it.
 type PeerStatus struct {
 	Peer
-	// LastHandshake is zero when there was none.
+	// LastHandshake is zero when there was none with a key that the device still has.
 	LastHandshake time.Time
+	// FormerKey says that the last handshake was with the former key.
+	FormerKey bool
 	// Endpoint is not valid when none is known.
 	Endpoint netip.AddrPort
 	// ReceivedBytes and SentBytes are outer bytes, WireGuard's own included, since the device knows the peer.
@@ -44,8 +57,8 @@ type PeerStatus struct {
 
 // Status is what a device has besides what it is told when it is made.
 type Status struct {
-	// PrivateKey is the one that it has, whoever set it.
-	PrivateKey wgtypes.Key
+	// PrivateKey and FormerKey are those that it has, whoever set them.
+	PrivateKey, FormerKey wgtypes.Key
 	// ListenPort is the UDP port; 0 before Up, if the system chooses.
 	ListenPort uint16
 	// Peers are in no order.

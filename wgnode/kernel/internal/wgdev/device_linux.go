@@ -16,6 +16,8 @@ type Config struct {
 	Name string
 	// PrivateKey is the node's WireGuard private key.
 	PrivateKey wgtypes.Key
+	// FormerKey is another one, whose peers are served just the same; zero for none. The module serves PrivateKey alone.
+	FormerKey wgtypes.Key
 	// ListenPort is the UDP port; 0 keeps the port of an adopted device, and lets the system choose for a new one.
 	ListenPort uint16
 	// FirewallMark is the mark of WireGuard's own packets; 0 for none.
@@ -26,26 +28,30 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// What wireguard-go and the module are told, and say, alike.
 type (
-	Peer       = wggo.Peer
+	// Peer is what a device, wireguard-go's or the module's, is told of a peer.
+	Peer = wggo.Peer
+	// PeerStatus is a peer as a device has it.
 	PeerStatus = wggo.PeerStatus
-	Status     = wggo.Status
+	// Status is what a device has besides what it is told when it is opened.
+	Status = wggo.Status
 )
 
 // Device is one WireGuard device. Open comes first, once; Close may come at any time, more than once, and ends what is under
-// way. Status, Set and SetKey may be called by several goroutines.
+// way. Status, Set and SetKeys may be called by several goroutines.
 type Device interface {
 	Lifecycle
-	// Status reads the private key and all peers.
+	// Status reads the private keys and all peers.
 	Status(ctx context.Context) (Status, error)
 	// Set removes peers, then adds peers or replaces what the device was told of them; sessions of those that stay go on.
 	// Removing one that is not there is no error. A prefix that two peers have is the last one's. What is so already is
 	// written all the same. After an error some of it may have been done.
 	Set(ctx context.Context, remove []wgtypes.Key, set []Peer) error
-	// SetKey gives the device another private key, and these peers and no others. Every session ends, also those that WireGuard
-	// itself would let a peer send in for some minutes more. After an error some of it may have been done.
-	SetKey(ctx context.Context, key wgtypes.Key, peers []Peer) error
+	// SetKeys gives the device other keys: its own, and a former one or zero, with these peers and no others. A session that was
+	// made with one of the two goes on. Every other one ends, also those that WireGuard itself would let a peer send in for some
+	// minutes more. A former key gives an error that matches [wgnode.ErrNotSupported] where there is room for one key alone. After
+	// another error some of it may have been done.
+	SetKeys(ctx context.Context, key, former wgtypes.Key, peers []Peer) error
 }
 
 // Lifecycle is how a device comes and goes.

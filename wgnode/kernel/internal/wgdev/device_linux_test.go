@@ -260,43 +260,6 @@ func TestTraffic(t *testing.T) {
 	})
 }
 
-// Another key ends what was: a session that stands moves nothing, though WireGuard itself would take what comes in it for three
-// minutes more.
-func TestSetKey(t *testing.T) {
-	eachDriver(t, func(t *testing.T, c *link.Conn, open func() Device) {
-		cfg, psk, next := config(t), key(t), key(t)
-		d := open()
-		require.ErrorIs(t, d.SetKey(t.Context(), next, nil), errClosed)
-		l := start(t, d, cfg)
-		gateway := netip.MustParseAddr("10.8.0.1")
-		require.NoError(t, c.EnsureAddresses(l.Index, prefixes("10.8.0.1/24")))
-		peer := newClient(t, cfg.PrivateKey.PublicKey(), psk, netip.MustParseAddr("10.8.0.2"), gateway)
-		stray := Peer{PublicKey: key(t).PublicKey(), AllowedIPs: prefixes("10.8.0.9/32")}
-		require.NoError(t, d.Set(t.Context(), nil, []Peer{peer.peer(psk), stray}))
-		require.NoError(t, peer.talk(gateway))
-
-		other := Peer{PublicKey: key(t).PublicKey(), PresharedKey: key(t), AllowedIPs: prefixes("10.8.0.3/32"), Keepalive: 25 * time.Second}
-		require.NoError(t, d.SetKey(t.Context(), next, []Peer{peer.peer(psk), other}))
-		same(t, d, peer.peer(psk), other)
-		has, err := d.Status(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, next, has.PrivateKey)
-		peer.send(gateway, 20)
-		idle := get(t, d)[peer.key.PublicKey()]
-		require.Zero(t, idle.ReceivedBytes)
-		require.True(t, idle.LastHandshake.IsZero())
-
-		peer.meet(next.PublicKey(), psk, gateway)
-		require.NoError(t, peer.talk(gateway))
-		gone, cancel := context.WithCancel(t.Context())
-		cancel()
-		require.ErrorIs(t, d.SetKey(gone, cfg.PrivateKey, nil), context.Canceled)
-		has, err = d.Status(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, next, has.PrivateKey)
-	})
-}
-
 // Peers come, go and are read from several goroutines while the device closes.
 func TestConcurrentUse(t *testing.T) {
 	eachDriver(t, func(t *testing.T, _ *link.Conn, open func() Device) {

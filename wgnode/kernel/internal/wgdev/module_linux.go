@@ -16,6 +16,7 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/kernel/internal/link"
 )
 
@@ -172,9 +173,12 @@ func (m *Module) Status(ctx context.Context) (Status, error) {
 	return Status{PrivateKey: have.PrivateKey, ListenPort: uint16(have.ListenPort), Peers: peers}, nil
 }
 
-// SetKey implements [Device]. The module removes the peers before it takes the key (drivers/net/wireguard/netlink.c,
+// SetKeys implements [Device], but for a former key. The module removes the peers before it takes the key (drivers/net/wireguard/netlink.c,
 // wg_set_device), so that it need not compute anew for each what those two share.
-func (m *Module) SetKey(ctx context.Context, key wgtypes.Key, peers []Peer) error {
+func (m *Module) SetKeys(ctx context.Context, key, former wgtypes.Key, peers []Peer) error {
+	if former != (wgtypes.Key{}) {
+		return &wgnode.NotSupportedError{Feature: "serving a former key", Requires: "wireguard-go in place of the WireGuard module"}
+	}
 	client, _, cfg, err := m.opened()
 	if err == nil {
 		err = ctx.Err()

@@ -2,8 +2,11 @@ package wgdev
 
 import (
 	"sync"
+	"time"
 
 	"golang.zx2c4.com/wireguard/tun"
+
+	"github.com/waylume/waylume/wgnode/internal/wggo"
 )
 
 // steady is a TUN that says nothing of its interface going up and down, so that wireguard-go opens and closes its socket only
@@ -15,6 +18,8 @@ type steady struct {
 	events chan tun.Event
 	done   sync.WaitGroup
 }
+
+var _ wggo.TUN = (*steady)(nil)
 
 func newSteady(native tun.Device) *steady {
 	s := &steady{Device: native, events: make(chan tun.Event)}
@@ -31,6 +36,15 @@ func newSteady(native tun.Device) *steady {
 
 // Events implements [tun.Device].
 func (s *steady) Events() <-chan tun.Event { return s.events }
+
+// Interrupt implements [wggo.TUN]: a deadline that has passed wakes who reads the file, and the packet stays in it.
+func (s *steady) Interrupt(on bool) error {
+	var deadline time.Time
+	if on {
+		deadline = time.Unix(1, 0)
+	}
+	return s.File().SetReadDeadline(deadline)
+}
 
 // Close implements [tun.Device]; it waits for the native TUN's listeners.
 func (s *steady) Close() error {

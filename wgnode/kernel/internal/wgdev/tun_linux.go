@@ -58,7 +58,7 @@ func (t *TUN) Open(ctx context.Context, cfg Config) (l link.Link, adopted bool, 
 		return link.Link{}, false, errors.Join(fmt.Errorf("take the TUN: %w", err), file.Close())
 	}
 	dev, err := wggo.New(newSteady(native), wggo.Config{
-		PrivateKey: cfg.PrivateKey, ListenPort: cfg.ListenPort, FirewallMark: cfg.FirewallMark, Logger: cfg.Logger,
+		PrivateKey: cfg.PrivateKey, FormerKey: cfg.FormerKey, ListenPort: cfg.ListenPort, FirewallMark: cfg.FirewallMark, Logger: cfg.Logger,
 	})
 	if err != nil {
 		return link.Link{}, false, err
@@ -100,7 +100,7 @@ func (t *TUN) opened() (*wggo.Device, link.Link, Config, error) {
 	}
 	select {
 	case <-t.device.Failed():
-		return nil, link.Link{}, Config{}, fmt.Errorf("%w: the interface has been deleted", link.ErrNoLink)
+		return nil, link.Link{}, Config{}, fmt.Errorf("%w: %w", link.ErrNoLink, t.device.Cause())
 	default:
 		return t.device, t.link, t.cfg, nil
 	}
@@ -141,15 +141,15 @@ func (t *TUN) Status(ctx context.Context) (Status, error) {
 	return status, nil
 }
 
-// SetKey implements [Device].
-func (t *TUN) SetKey(ctx context.Context, key wgtypes.Key, peers []Peer) error {
+// SetKeys implements [Device].
+func (t *TUN) SetKeys(ctx context.Context, key, former wgtypes.Key, peers []Peer) error {
 	dev, _, cfg, err := t.opened()
 	if err == nil {
 		err = ctx.Err()
 	}
 	if err == nil {
 		t.writes.Add(1)
-		err = dev.SetKey(ctx, key, peers)
+		err = dev.SetKeys(ctx, key, former, peers)
 	}
 	if err != nil {
 		return fmt.Errorf("wgdev: set the private key of %s: %w", cfg.Name, err)

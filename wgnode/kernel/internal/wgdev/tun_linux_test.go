@@ -1,6 +1,7 @@
 package wgdev
 
 import (
+	"net"
 	"net/netip"
 	"os"
 	"testing"
@@ -131,6 +132,35 @@ func TestTUNDownAndUp(t *testing.T) {
 	require.NoError(t, c.EnsureUp(l.Index))
 	require.NoError(t, peer.talk(gateway))
 	require.Equal(t, before, get(t, d)[peer.key.PublicKey()].LastHandshake)
+}
+
+// An address of the host goes away to which a peer has sent: what goes to the peer goes from another one.
+func TestTUNAddressGone(t *testing.T) {
+	c := dial(t)
+	cfg, psk, gateway := config(t), key(t), netip.MustParseAddr("10.8.0.1")
+	d := NewTUN(c)
+	l := start(t, d, cfg)
+	require.NoError(t, c.EnsureAddresses(l.Index, prefixes("10.8.0.1/24")))
+	peer := newClient(t, cfg.PrivateKey.PublicKey(), psk, netip.MustParseAddr("10.8.0.2"), gateway)
+	require.NoError(t, d.Set(t.Context(), nil, []Peer{peer.peer(psk)}))
+	require.NoError(t, peer.talk(gateway))
+	near, err := net.InterfaceByName("near")
+	require.NoError(t, err)
+	var inbox *net.UDPConn
+	peer.host.Do(t, func() (err error) {
+		inbox, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("10.8.0.2:9")))
+		return err
+	})
+	defer inbox.Close()
+	require.NoError(t, c.EnsureAddresses(near.Index, prefixes("10.1.0.77/24")))
+	socket, err := net.Dial("udp", inbox.LocalAddr().String())
+	require.NoError(t, err)
+	defer socket.Close()
+	_, err = socket.Write([]byte("hello"))
+	require.NoError(t, err)
+	require.NoError(t, inbox.SetReadDeadline(time.Now().Add(30*time.Second)))
+	_, err = inbox.Read(make([]byte, 100))
+	require.NoError(t, err)
 }
 
 func TestSupported(t *testing.T) {

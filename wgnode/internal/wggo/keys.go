@@ -1,0 +1,210 @@
+package wggo
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+)
+
+// SetKeys gives the device other keys: its own, and a former one or zero, with these peers and no others. A session that was made
+// with one of the two keys goes on, every other one ends, also those that WireGuard itself would let a peer send in for some
+// minutes more. The keys that it has change nothing. After an error it has the keys that it had, but peers may have to shake hands
+// anew; unless it has failed, as its port could not be opened again.
+func (d *Device) SetKeys(ctx context.Context, key, former wgtypes.Key, peers []Peer) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usableLocked(); err != nil {
+		return err
+	}
+	if key == d.key && former == d.former {
+		return nil
+	}
+	before, formerBefore := d.key, d.former
+	until, cancel := d.until(ctx)
+	err := d.become(until, key, former, peers)
+	cancel()
+	if err == nil || d.Cause() != nil {
+		return err
+	}
+	return errors.Join(err, d.become(d.ended, before, formerBefore, peers))
+}
+
+// become makes the device one of these keys. What can fail or takes long comes first, as long as sessions go on.
+func (d *Device) become(ctx context.Context, key, former wgtypes.Key, peers []Peer) error {
+	wanted := func(l *lane) bool { return l != nil && (l.key == key || l.key == former) }
+	if !wanted(d.owner) && !wanted(d.guest) {
+		d.dropGuest()
+		first := key
+		if former != (wgtypes.Key{}) {
+			first = former
+		}
+		if err := d.rekey(ctx, first, peers); err != nil {
+			return err
+		}
+	}
+	var fresh *lane
+	for _, k := range []wgtypes.Key{key, former} {
+		if k != (wgtypes.Key{}) && d.laneOf(k) == nil {
+			var err error
+			if fresh, err = d.prepare(ctx, k, peers); err != nil {
+				return err
+			}
+		}
+	}
+	if !wanted(d.owner) {
+		if err := d.dropOwner(); err != nil {
+			if fresh != nil {
+				fresh.close()
+			}
+			return err
+		}
+	} else if !wanted(d.guest) {
+		d.dropGuest()
+	}
+	if fresh != nil {
+		if err := d.admit(fresh, peers); err != nil {
+			return err
+		}
+	}
+	d.view.Lock()
+	defer d.view.Unlock()
+	d.key, d.former = key, former
+	return nil
+}
+
+// laneOf is the lane of a key, or nil.
+func (d *Device) laneOf(key wgtypes.Key) *lane {
+	for _, l := range d.lanes() {
+		if l.key == key {
+			return l
+		}
+	}
+	return nil
+}
+
+// rekey gives the only lane another key and these peers. They go before the key comes, which otherwise takes time for each.
+func (d *Device) rekey(ctx context.Context, key wgtypes.Key, peers []Peer) error {
+	if err := d.owner.dev.IpcSet(keyText(key)); err != nil {
+		return err
+	}
+	d.view.Lock()
+	d.owner.key = key
+	clear(d.past)
+	d.view.Unlock()
+	return d.owner.setAll(ctx, peers, asTold)
+}
+
+// prepare makes a lane that has all peers already, and no traffic yet: for each peer wireguard-go computes what its key shares with
+// the peer's, and meanwhile all goes on as it is.
+func (d *Device) prepare(ctx context.Context, key wgtypes.Key, peers []Peer) (*lane, error) {
+	l, err := d.newLane(key)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.setAll(ctx, peers, noKeepalive); err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func noKeepalive(Peer) time.Duration { return 0 }
+
+// setAll tells the device of many peers, a few at a time.
+func (l *lane) setAll(ctx context.Context, peers []Peer, keepalive func(Peer) time.Duration) error {
+	for chunk := range slices.Chunk(peers, some) {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		if err := l.set(chunk, keepalive); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// admit makes a lane the guest.
+func (d *Device) admit(l *lane, peers []Peer) error {
+	p := newPair(d.owner, l, l.key, peers)
+	if d.up {
+		if err := l.dev.Up(); err != nil { // opens nothing: it waits for what the owner passes on
+			l.close()
+			return err
+		}
+	}
+	d.view.Lock()
+	d.guest = l
+	d.view.Unlock()
+	p.done.Go(p.watch)
+	d.m.pair.Store(p)
+	return nil
+}
+
+// dropGuest has the owner go on alone.
+func (d *Device) dropGuest() {
+	p := d.m.pair.Load()
+	if p == nil {
+		return
+	}
+	p.end()
+	d.m.pair.Store(nil)
+	d.retire(d.guest)
+	// Else a peer lacks its keepalives until it is set again, or comes by.
+	_ = p.keepAllBy(d.owner)
+}
+
+// dropOwner has the guest go on alone, with the port and the TUN. After an error the device has failed.
+func (d *Device) dropOwner() error {
+	p, old := d.m.pair.Load(), d.owner
+	p.end()
+	err := d.leaveTUN(old, d.guest)
+	if err != nil {
+		_ = d.m.tun.Close() // which it cannot be told to leave
+	}
+	p.gate.Lock()
+	err = errors.Join(err, d.m.bequeath(d.ended, d.guest))
+	p.gate.Unlock()
+	d.m.pair.Store(nil)
+	d.guest.in.seal()
+	d.guest.out.seal()
+	if err != nil {
+		d.fail(err)
+	}
+	d.retire(old)
+	_ = p.keepAllBy(d.owner) // see dropGuest
+	return err
+}
+
+// leaveTUN has a lane's device not read the TUN any more. What it is reading goes to the heir.
+func (d *Device) leaveTUN(l, heir *lane) error {
+	l.heir = heir
+	l.leaving.Store(true)
+	if err := d.m.tun.Interrupt(true); err != nil {
+		return err
+	}
+	<-l.left
+	return d.m.tun.Interrupt(false)
+}
+
+// retire ends a lane; the other one is the owner then, and has all peers' counters.
+func (d *Device) retire(l *lane) {
+	l.dismissed.Store(true)
+	_ = l.dev.Down() // what it opened of the port is the mux's, and nothing else can fail
+	d.view.Lock()
+	last, err := l.report()
+	if err == nil { // it writes to memory
+		for _, p := range last.Peers {
+			t := d.past[p.PublicKey]
+			d.past[p.PublicKey] = traffic{t.received + p.ReceivedBytes, t.sent + p.SentBytes}
+		}
+	}
+	if l == d.owner {
+		d.owner = d.guest
+	}
+	d.guest = nil
+	d.view.Unlock()
+	l.dev.Close()
+}
