@@ -1,6 +1,7 @@
 package wgnodetest_test
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net"
@@ -29,7 +30,7 @@ type rig struct {
 	ctx      context.Context // ends with the rig
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
-	private  atomic.Pointer[wgtypes.Key] // that the node has
+	keys     atomic.Pointer[nodeKeys]
 
 	mu      sync.Mutex
 	current *wgnodetest.Dataplane // guarded by mu
@@ -81,24 +82,39 @@ func (r *rig) Dataplane() (wgnode.Dataplane, error) {
 			r.internet.Inject(packet)
 		}
 	})
-	return &keyed{d, &r.private}, nil
+	return &keyed{d, &r.keys}, nil
 }
 
-// keyed tells the rig of the key that the dataplane has.
+// nodeKeys are the public keys that the node has; each has a mark of its own for as long as it is there.
+type nodeKeys map[wgtypes.Key]*byte
+
+// with are keys that take the place of others.
+func (k nodeKeys) with(private ...wgtypes.Key) *nodeKeys {
+	next := make(nodeKeys)
+	for _, key := range private {
+		if key == (wgtypes.Key{}) {
+			continue
+		}
+		next[key.PublicKey()] = cmp.Or(k[key.PublicKey()], new(byte))
+	}
+	return &next
+}
+
+// keyed tells the rig of the keys that the dataplane has.
 type keyed struct {
 	*wgnodetest.Dataplane
-	private *atomic.Pointer[wgtypes.Key]
+	keys *atomic.Pointer[nodeKeys]
 }
 
 func (k *keyed) Start(ctx context.Context, cfg wgnode.DataplaneConfig, want wgnode.State) (wgnode.DataplaneInfo, error) {
-	k.private.Store(&cfg.PrivateKey)
+	k.keys.Store(nodeKeys{}.with(cfg.PrivateKey, cfg.FormerKey))
 	return k.Dataplane.Start(ctx, cfg, want)
 }
 
 func (k *keyed) SetKeys(ctx context.Context, key, former wgtypes.Key) error {
 	err := k.Dataplane.SetKeys(ctx, key, former)
 	if err == nil {
-		k.private.Store(&key)
+		k.keys.Store(k.keys.Load().with(key, former))
 	}
 	return err
 }
@@ -120,12 +136,9 @@ func (r *rig) Connect(dev tun.Device, cfg wgnode.ClientConfig) (io.Closer, error
 	d := r.dataplane()
 	key := cfg.PrivateKey.PublicKey()
 	d.SetHandshake(key, time.Now(), netip.MustParseAddrPort("127.0.0.1:40000"))
-	// A device that knows another key than the node's, as it was and as it comes to be, is not heard.
-	private := r.private.Load()
-	known := func() bool { return r.private.Load() == private }
-	if private.PublicKey() != cfg.ServerKey {
-		known = func() bool { return false }
-	}
+	// A device that knows a key that is not the node's, or is so no more or anew, is not heard.
+	mark := (*r.keys.Load())[cfg.ServerKey]
+	known := func() bool { return mark != nil && (*r.keys.Load())[cfg.ServerKey] == mark }
 	port := d.Peer(key)
 	l := &link{dev: dev}
 	ctx, stop := context.WithCancel(context.Background())

@@ -26,8 +26,8 @@
 //     close, from the next packet on; spoofed sources.
 //   - Changes: whole or not at all, twice as good as once; peers come and go without their neighbours losing a datagram.
 //   - Life: every order of Start and Close, and nothing left of any; counters and caps over a restart; peers that are
-//     suspended, resumed, rekeyed and moved; another key of the node's, with which nothing of the former one's goes on, where
-//     the dataplane is a [wgnode.KeyChanger].
+//     suspended, resumed, rekeyed and moved; another key of the node's, with which nothing of the former one's goes on, or which
+//     is served beside it for a while, where the dataplane is a [wgnode.KeyChanger], and does not say that it serves one only.
 //   - Hostile packets: dropped, counted, and without effect.
 //
 // What a dataplane cannot help, because a kernel below it counts and drops packets in its own way, its harness says with

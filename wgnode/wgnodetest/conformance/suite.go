@@ -53,6 +53,7 @@ func tests() []test {
 		{"Atomicity", testAtomicity, false},
 		{"Suspension", testSuspension, false},
 		{"Rotation", testRotation, false},
+		{"KeyOverlap", testKeyOverlap, false},
 		{"Restart", testRestart, false},
 		{"Closing", testClosing, false},
 		{"Stats", testStats, false},
