@@ -15,12 +15,12 @@ func (dp *Dataplane) DisturbKey(ctx context.Context, key wgtypes.Key) error {
 	return dp.device.SetKeys(ctx, key, wgtypes.Key{}, nil)
 }
 
-// DeviceKey is the private key that the WireGuard device has.
-func (dp *Dataplane) DeviceKey(ctx context.Context) (wgtypes.Key, error) {
+// DeviceKeys are the private keys that the WireGuard device has: the node's and a former one.
+func (dp *Dataplane) DeviceKeys(ctx context.Context) (key, former wgtypes.Key, err error) {
 	dp.turn <- struct{}{}
 	defer dp.leave()
 	status, err := dp.device.Status(ctx)
-	return status.PrivateKey, err
+	return status.PrivateKey, status.FormerKey, err
 }
 
 // DevicePeers are the peers that the WireGuard device has.
