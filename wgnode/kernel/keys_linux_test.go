@@ -1,6 +1,7 @@
 package kernel_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -53,4 +54,35 @@ func TestTwoKeysAreMended(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, [2]wgtypes.Key{next, {}}, [2]wgtypes.Key{now, before})
 	require.NoError(t, n.dp.Close())
+}
+
+// TestOneKey has the module say that it serves one key: at a start it goes on with the node's own, and a second one later is an error
+// that names what serves both, and changes nothing.
+func TestOneKey(t *testing.T) {
+	t.Run("module", func(t *testing.T) {
+		if !hasModule(t) {
+			t.Skip("this kernel has no WireGuard module; TestVM runs this where one is")
+		}
+		n := newNeighbour(t, kernel.Config{Interface: rigInterface, Driver: kernel.DriverModule}, 10)
+		key, former := n.cfg.PrivateKey, wgtypes.Key{}
+		var err error
+		n.cfg.FormerKey, err = wgtypes.GeneratePrivateKey()
+		require.NoError(t, err)
+		info, err := n.dp.Start(t.Context(), n.cfg, n.state)
+		require.NoError(t, err)
+		require.Contains(t, strings.Join(info.Limitations, "\n"), "who has the node's former key cannot connect")
+		n.rest(t)
+		requireWritesNothing(t, n.dp, n.sync(t))
+		err = n.dp.SetKeys(t.Context(), n.cfg.FormerKey, key)
+		require.ErrorIs(t, err, wgnode.ErrNotSupported)
+		require.ErrorContains(t, err, "DriverTUN")
+		now, before, err := n.dp.DeviceKeys(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, [2]wgtypes.Key{key, former}, [2]wgtypes.Key{now, before})
+		require.NoError(t, n.dp.SetKeys(t.Context(), n.cfg.FormerKey, wgtypes.Key{}))
+		now, _, err = n.dp.DeviceKeys(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, n.cfg.FormerKey, now)
+		require.NoError(t, n.dp.Close())
+	})
 }

@@ -38,5 +38,5 @@ func TestVM(t *testing.T) {
 		},
 		Programs: []string{"ip", "tc", "nft"},
 		Time:     13 * time.Minute,
-	}, "-test.v", "-test.timeout=12m", "-test.run=^(TestConformance|TestAdopt|TestSync|TestWatch|TestKilled|TestQuotaEvents|TestClock)$/^module$")
+	}, "-test.v", "-test.timeout=12m", "-test.run=^(TestConformance|TestAdopt|TestSync|TestWatch|TestKilled|TestQuotaEvents|TestClock|TestOneKey)$/^module$")
 }
