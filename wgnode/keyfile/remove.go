@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/internal/durable"
 )
 
 // Remove removes a file that has the private key of a public one, or none, whoever may use it; through a symbolic link, the link
@@ -57,5 +59,5 @@ func removeName(name string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }
