@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -103,6 +104,9 @@ func TestKilled(t *testing.T) {
 		got, err := storetest.Contents(t.Context(), store)
 		require.NoError(t, err)
 		require.NoError(t, store.Close())
+		entries, err := os.ReadDir(filepath.Dir(path))
+		require.NoError(t, err)
+		require.Len(t, entries, 1, "what is left of one that was killed while it made the file is gone with the next start")
 		// The batch that was under way may have been written without a word.
 		n, err := strconv.Atoi(got[storetest.ID{Kind: wgnode.RecordNode, Key: "last"}])
 		if len(got) > 0 {
@@ -117,4 +121,29 @@ func TestKilled(t *testing.T) {
 	}
 	t.Logf("%d kills, %d commits acknowledged, %d written and not acknowledged", kills, acknowledged, unheard)
 	require.Greater(t, acknowledged, kills)
+}
+
+// TestLeftBehind opens a file beside which processes were killed that made it, or one with another name.
+func TestLeftBehind(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	dir, name := filepath.Split(path)
+	write := func(name string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o600))
+	}
+	write("." + name + ".new-1")
+	for range 2 { // it is made, and it is there
+		write("." + name + ".new-2")
+		write(".backup.db.new-3")
+		store, err := boltstore.Open(path, boltstore.Options{})
+		require.NoError(t, err)
+		require.NoError(t, store.Close())
+		var names []string
+		entries, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		require.Equal(t, []string{".backup.db.new-3", name}, names)
+	}
 }

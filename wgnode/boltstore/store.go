@@ -118,7 +118,7 @@ func (s *Store) openDB() (err error) {
 		if err := s.recognise(); err != nil {
 			return err
 		}
-		if err := os.Chmod(s.path, fileMode); err != nil {
+		if err := errors.Join(os.Chmod(s.path, fileMode), sweep(s.path)); err != nil {
 			return err
 		}
 		return s.layout.migrate(s.db)
