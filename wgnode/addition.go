@@ -183,20 +183,21 @@ func (n *Node) prepare(a *addition, sequence uint64) error {
 		a.added = AddedPeer{Peer: p.view()}
 		return nil
 	}
-	if n.up.owns(a.spec.PublicKey) {
-		return n.checkPeer(a.spec, time.Now()) // it became the node's meanwhile
+	now := time.Now()
+	if at := a.spec.ExpiresAt; n.up.owns(a.spec.PublicKey) || !at.IsZero() && !at.After(now) {
+		return n.checkPeer(a.spec, now) // it became the node's meanwhile, or its time has come, and that of the peer that was there
 	}
 	if err := n.checkAccount(a.spec.Account); err != nil {
 		return err // it was removed meanwhile
 	}
-	p, err := newPeer(a.spec, sequence, time.Now())
+	p, err := newPeer(a.spec, sequence, now)
 	if err != nil {
 		return err
 	}
 	if p.addrs, err = n.lease(p.key, a.spec.Addrs); err != nil {
 		return fmt.Errorf("lease an address: %w", err)
 	}
-	n.inv.receive(p, time.Now())
+	n.inv.receive(p, now)
 	a.peer = p
 	return nil
 }

@@ -2,6 +2,7 @@ package wgnode
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,6 +42,45 @@ func TestPeersAddedTogetherThatNobodyWaitsFor(t *testing.T) {
 		require.NoError(t, first)
 		require.ErrorIs(t, second, context.DeadlineExceeded)
 		r.store.set(nil, nil)
+		r.sound(t)
+	})
+}
+
+// TestPeersWhoseTimeComesWhileTheyWait: one that is to be new, and one whose predecessor with the same specification is removed
+// between the two looks at it.
+func TestPeersWhoseTimeComesWhileTheyWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startRig(t)
+		spec := PeerSpec{PublicKey: newKey(t), ExpiresAt: time.Now().Add(time.Second)}
+		r.add(t, spec)
+		release, err := r.acquire(t.Context())
+		require.NoError(t, err)
+		errs := make(chan error, 3)
+		add := func(add func() error) {
+			go func() { errs <- add() }()
+			synctest.Wait()
+		}
+		add(func() error {
+			_, err := r.AddPeers(t.Context(), []PeerSpec{{ExpiresAt: spec.ExpiresAt}})
+			return err
+		})
+		time.Sleep(2 * time.Second) // the node waits to remove the one that is there
+		add(func() error {
+			_, err := r.AddPeer(t.Context(), spec)
+			return err
+		})
+		add(func() error {
+			_, err := r.AddPeers(t.Context(), []PeerSpec{spec, {}})
+			return err
+		})
+		release()
+		synctest.Wait()
+		for range 3 {
+			err := <-errs
+			require.ErrorIs(t, err, ErrInvalid)
+			require.ErrorContains(t, err, "ExpiresAt")
+		}
+		require.Empty(t, slices.Collect(r.Peers(ListOptions{})))
 		r.sound(t)
 	})
 }
