@@ -8,11 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/waylume/waylume/quota"
 )
 
 const (
-	callers         = 3
+	callers         = 4
 	keysOfCaller    = 6
 	namesOfCaller   = 2
 	clientsOfLife   = 2
@@ -29,6 +32,8 @@ type site interface {
 	inspect(c *contents) error
 	// inspectGrave looks at what there is when a process is no more. Closed says that it ended in peace.
 	inspectGrave(closed bool) error
+	// forget says that what inspect has looked at last was changing.
+	forget()
 }
 
 // mostForgotten is how long before a death what came is stored: a checkpoint is due every second, as here a tenth of a second is
@@ -50,8 +55,11 @@ type campaign struct {
 	callers  []*caller
 	register *register
 	lives    uint64
-	died     time.Time
-	last     plan // of the life before
+	begun    time.Time
+	// started and looked say that the node did, and was, in the life that was last.
+	started, looked bool
+	died            time.Time
+	last            plan // of the life before
 	// kept is what became, since the node was looked at last, of what its dataplane had counted.
 	kept kept
 	// peace says that since then nobody was killed.
@@ -66,13 +74,16 @@ func newCampaign(s site, o order, n internet, ports uint16, f *flows, seed uint6
 	c := &campaign{
 		site: s, order: o, net: n, ports: ports, flows: f, rand: rand.New(rand.NewPCG(seed, 0)), seed: seed, mirror: newMirror(), kept: s.keeps(), peace: true,
 		state: filepath.Join(dir, "state"), temp: filepath.Join(dir, "tmp"),
-		register: &register{quarantine: quarantine, resting: make(map[netip.Addr]time.Time), sequences: make(map[uint64]string)},
-		birth:    50 * time.Millisecond, sum: sum,
+		register: &register{quarantine: quarantine, resting: make(map[netip.Addr]rest), sequences: make(map[uint64]string)},
+		birth:    50 * time.Millisecond, sum: sum, begun: now(),
 	}
 	c.order.Store, c.order.Quarantine = filepath.Join(c.state, stateFile), quarantine
+	c.order.UsageLog = filepath.Join(dir, "usage")
 	for i := range callers {
-		k := &caller{shard: newShard(c.rand, i, keysOfCaller, namesOfCaller), register: c.register, mends: s.keeps() == keptByKernel}
-		k.begin(&contents{})
+		// The last one leaves what it has time to come to an end.
+		k := &caller{leisurely: i == callers-1, shard: newShard(c.rand, i, keysOfCaller, namesOfCaller), register: c.register, mends: s.keeps() == keptByKernel,
+			sent: make(map[subject]quota.Counters)}
+		k.begin(&contents{}, time.Time{})
 		c.callers = append(c.callers, k)
 	}
 	return c, errors.Join(os.Mkdir(c.state, 0o700), os.Mkdir(c.temp, 0o700))
@@ -103,7 +114,10 @@ func (c *campaign) run(kills int) error {
 
 // live is one life, and what is found after it.
 func (c *campaign) live(p plan) error {
-	c.order.Fault = p.fault
+	c.order.Fault, c.started, c.looked = p.fault, false, false
+	if err := prepareZones(now()); err != nil {
+		return err
+	}
 	process, err := start(c.order, c.temp, c.mirror)
 	if err != nil {
 		return err
@@ -144,6 +158,7 @@ func (c *campaign) spend(process *process, p plan) (closedInPeace bool, err erro
 		process.dump()
 		return false, fmt.Errorf("the node has not started in %v", patience)
 	}
+	c.started = true
 	c.birth = time.Since(process.born)
 	c.sum.starts++
 	c.sum.startTime += c.birth
@@ -232,9 +247,11 @@ func (c *campaign) bury(closedInPeace bool) error {
 			came := client.tally.came()
 			c.sum.passed += came.Download + came.Upload
 		}
-		exhausted, err := k.judgeCaps()
-		errs = append(errs, err)
+		exhausted, err := k.judgeCaps(c.died)
+		errs = append(errs, err, k.judgeEnds())
 		c.sum.exhausted += exhausted
+		c.sum.ended, c.sum.rolled = c.sum.ended+k.ended, c.sum.rolled+k.rolled
+		k.ended, k.rolled = 0, 0
 		c.sum.calls += k.calls
 	}
 	if c.written = c.mirror.reading; !c.written.IsZero() {
@@ -247,23 +264,21 @@ func (c *campaign) bury(closedInPeace bool) error {
 	if stored {
 		c.sum.batches++
 	}
-	return errors.Join(append(errs, err, c.inspectFiles(), c.site.inspectGrave(closedInPeace))...)
+	return errors.Join(append(errs, err, c.mirror.err, c.judgeLog(), c.inspectFiles(), c.site.inspectGrave(closedInPeace))...)
 }
 
 // inspectFiles checks that nothing is left but the state.
 func (c *campaign) inspectFiles() error {
 	info, err := os.Stat(c.order.Store)
-	state := []string{stateFile}
-	if errors.Is(err, os.ErrNotExist) { // killed while it was made
-		state = []string{stateFile + ".creating"}
-	}
-	for dir, want := range map[string][]string{c.state: state, c.temp: {}} {
+	making := "." + stateFile + ".new-"
+	for dir, want := range map[string][]string{c.state: {stateFile}, c.temp: {}} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			return err
 		}
 		for _, e := range entries {
-			if !slices.Contains(want, e.Name()) {
+			killed := !c.started && strings.HasPrefix(e.Name(), making) // while the file was made
+			if !slices.Contains(want, e.Name()) && !killed {
 				return fmt.Errorf("%s was left in %s", e.Name(), dir)
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/waylume/waylume/ipam"
+	"github.com/waylume/waylume/usagelog"
 	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/boltstore"
 	"github.com/waylume/waylume/wgnode/userspace"
@@ -94,9 +95,14 @@ func (c *child) start(o order) error {
 	if err != nil {
 		return err
 	}
+	log, err := usagelog.Open(o.UsageLog, usagelog.Options{})
+	if err != nil {
+		return err
+	}
 	c.node, err = wgnode.New(wgnode.Config{
 		ListenPort: o.Port, Pool: ipam.Config{Prefixes: pool(), Quarantine: o.Quarantine},
 		Dataplane: &mortalDataplane{dp, t, r}, Store: &mortalStore{Store: store, trap: t, tell: c.tell, readings: r},
+		UsageLog:   &mortalLog{log, t, c.tell},
 		SyncPeriod: time.Second, CheckpointPeriod: checkpointPeriod,
 	})
 	if err != nil {
@@ -159,8 +165,37 @@ func (c *child) close(id int) error {
 	return nil
 }
 
-// contentsOf reads everything that a node has.
-func contentsOf(ctx context.Context, n *wgnode.Node) (*contents, error) {
+// contentsOf reads everything that a node has. That takes several calls: they are made again if a peer has come to its end
+// meanwhile.
+func contentsOf(ctx context.Context, n *wgnode.Node) (c *contents, err error) {
+	for range 10 {
+		if c, err = readContents(ctx, n); err == nil && c.together() || err != nil && !errors.Is(err, wgnode.ErrNotFound) {
+			break
+		}
+	}
+	return c, err
+}
+
+// together reports whether what was read of accounts and of the pool goes with what was read of peers.
+func (c *contents) together() bool {
+	members := make(map[string]int)
+	for _, p := range c.Peers {
+		members[p.Account]++
+	}
+	for _, a := range c.Accounts {
+		if a.Peers != members[a.ID] {
+			return false
+		}
+	}
+	for _, f := range c.Status.Pool {
+		if f.Leased != uint64(len(c.Peers)) {
+			return false
+		}
+	}
+	return true
+}
+
+func readContents(ctx context.Context, n *wgnode.Node) (*contents, error) {
 	c := &contents{Usage: make(map[string]wgnode.Usage)}
 	use := func(s wgnode.Subject) error {
 		u, err := n.Usage(ctx, s)

@@ -41,6 +41,7 @@ type plain struct{}
 func (plain) keeps() kept             { return keptByStore }
 func (plain) inspect(*contents) error { return nil }
 func (plain) inspectGrave(bool) error { return nil }
+func (plain) forget()                 {}
 
 // Ports that a peer sends from. Each is a socket of package userspace's, while package kernel may carry what a batch has of one
 // as one super-packet, and counts it with fewer headers: there are more than a batch is long (conn.IdealBatchSize).

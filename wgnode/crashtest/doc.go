@@ -11,6 +11,11 @@
 //     or not at all, and no peer, account, address, limit, cap or top-up beside. A call that was cut off is made again, and
 //     answers that it was made already exactly when it was;
 //   - no address has two holders, none is leased while it is in quarantine, no sequence number is given twice;
+//   - a peer is there until its time is over, with its grace period, and gone thereafter: at once when a node starts, and within
+//     two seconds while one lives. One that has expired sends in vain. Its addresses are in quarantine, and the usage log has all
+//     that it had used, as of all that were removed;
+//   - a period of a data cap ends once, also when no node lived at the time: what is used of the cap begins at nothing and
+//     moves with the counters from there on, byte for byte, what was topped up is gone, and the counters go on;
 //   - usage is what the file says (package userspace) or what the kernel counted on (package kernel), never more than was
 //     sent, and while a node lives, or after it was closed, never less than has arrived;
 //   - what passed in a life is not a byte more than what its caps had left when it began;
@@ -21,8 +26,10 @@
 //
 // With package userspace what passed since the last commit of a peer's usage is forgotten at a death, by the peer's counters and
 // by its cap: at least what had come when the last checkpoint that was committed began to read is stored, and never less than what
-// had come some seconds ago. With package kernel nothing is forgotten, to the byte, unless the death was within Close. The summary, which -v shows, says
-// how much it was at most.
+// had come some seconds ago. With package kernel nothing is forgotten, to the byte, unless the death was within Close; but what was
+// not stored when a period ended counts in the next one. The summary, which -v shows, says how much was forgotten at most.
+//
+// Periods begin at whole hours. The tests have time zones of their own in which such an hour is a second or a few ahead.
 //
 // A sync that comes while packets pass may mend with package kernel: it may be the first to see that a quota was used up.
 //

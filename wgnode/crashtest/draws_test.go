@@ -32,8 +32,11 @@ func drawSpec(r *rand.Rand, s *shard, key wgtypes.Key) wgnode.PeerSpec {
 	if r.IntN(3) == 0 {
 		spec.Labels = map[string]string{"plan": pick(r, []string{"free", "paid"})}
 	}
-	if r.IntN(5) == 0 {
-		spec.ExpiresAt = time.Date(2999, 1, 1, 0, 0, r.IntN(1e6), r.IntN(1e9), time.UTC)
+	if r.IntN(2) == 0 {
+		spec.ExpiresAt, spec.GracePeriod = drawEnd(r), drawGrace(r)
+	}
+	if r.IntN(5) == 0 { // longer than any test takes
+		spec.IdleTimeout = time.Duration(5+r.IntN(1000)) * time.Minute
 	}
 	return spec
 }
@@ -123,7 +126,7 @@ func drawLimit(r *rand.Rand) (l shaping.Limit) {
 	return l
 }
 
-// drawCap makes caps that some lives use up, in periods that end with no test.
+// drawCap makes caps that some lives use up, in periods of which some end within a campaign.
 func drawCap(r *rand.Rand) quota.Cap {
 	if r.IntN(3) == 0 {
 		return quota.Cap{}
@@ -132,10 +135,13 @@ func drawCap(r *rand.Rand) quota.Cap {
 		Bytes:   quota.Bytes(1 + r.IntN(150_000)),
 		Counted: pick(r, []quota.Counted{quota.CountBoth, quota.CountDownload, quota.CountUpload}),
 	}
-	switch r.IntN(4) {
+	switch r.IntN(6) {
 	case 0:
 		c.Period = quota.Period{Kind: quota.Rolling, Window: 30 * 24 * time.Hour}
-	case 1:
+	case 1, 2, 3:
+		c.Period = drawPeriod(r)
+	}
+	if r.IntN(4) == 0 {
 		c.AtEnd, c.ThrottleDownload, c.ThrottleUpload = quota.Throttle, 1_000_000, 1_000_000
 	}
 	return c

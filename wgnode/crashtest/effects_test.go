@@ -5,28 +5,31 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"time"
 )
 
-// want is the condition that an operation must end with, unless the caller loses patience.
-func (s *shard) want(o operation) string {
+// want is the condition that an operation must end with at a time, unless the caller loses patience.
+func (s *shard) want(o operation, at time.Time) string {
 	if want := operations[o.Kind].want; want != nil {
-		return want(s, o)
+		return want(s, o, at)
 	}
 	return made
 }
 
 // after is the shard as it is when the operation was made, or refused for what is wrong with it.
-func (s *shard) after(o operation) *shard {
+func (s *shard) after(o operation, at span) *shard {
 	next := s.clone()
-	if apply := operations[o.Kind].apply; apply != nil && s.want(o) == made {
-		apply(next, o)
+	if apply := operations[o.Kind].apply; apply != nil && s.want(o, at.from) == made {
+		apply(next, o, at)
 	}
 	return next
 }
 
-func wantAddPeers(s *shard, o operation) string {
+func wantAddPeers(s *shard, o operation, at time.Time) string {
 	for _, spec := range o.Peers {
-		if spec.Account != "" && s.accounts[spec.Account] == nil {
+		p := s.peers[spec.PublicKey]
+		late := isPast(spec.ExpiresAt, at) && (p == nil || !p.spec.ExpiresAt.Equal(spec.ExpiresAt)) // else it may be in its grace period
+		if late || spec.Account != "" && s.accounts[spec.Account] == nil {
 			return invalid
 		}
 	}
@@ -38,7 +41,7 @@ func wantAddPeers(s *shard, o operation) string {
 	return made
 }
 
-func applyAddPeers(s *shard, o operation) {
+func applyAddPeers(s *shard, o operation, _ span) {
 	for _, spec := range o.Peers {
 		if s.peers[spec.PublicKey] == nil {
 			s.peers[spec.PublicKey] = &modelPeer{spec: spec}
@@ -46,7 +49,7 @@ func applyAddPeers(s *shard, o operation) {
 	}
 }
 
-func wantPeers(s *shard, o operation) string {
+func wantPeers(s *shard, o operation, _ time.Time) string {
 	for _, key := range o.Keys {
 		if s.peers[key] == nil {
 			return notFound
@@ -55,13 +58,13 @@ func wantPeers(s *shard, o operation) string {
 	return made
 }
 
-func applyRemovePeers(s *shard, o operation) {
+func applyRemovePeers(s *shard, o operation, _ span) {
 	for _, key := range o.Keys {
 		delete(s.peers, key)
 	}
 }
 
-func applyPutAccount(s *shard, o operation) {
+func applyPutAccount(s *shard, o operation, _ span) {
 	a := s.accounts[o.Account.ID]
 	if a == nil {
 		s.accounts[o.Account.ID] = &modelAccount{spec: o.Account}
@@ -71,7 +74,7 @@ func applyPutAccount(s *shard, o operation) {
 	a.spec = o.Account
 }
 
-func wantRemoveAccount(s *shard, o operation) string {
+func wantRemoveAccount(s *shard, o operation, _ time.Time) string {
 	switch {
 	case s.accounts[o.Account.ID] == nil:
 		return notFound
@@ -81,21 +84,21 @@ func wantRemoveAccount(s *shard, o operation) string {
 	return made
 }
 
-func wantSubject(s *shard, o operation) string {
+func wantSubject(s *shard, o operation, _ time.Time) string {
 	if s.capOf(o.Subject) == nil {
 		return notFound
 	}
 	return made
 }
 
-func wantTopUp(s *shard, o operation) string {
+func wantTopUp(s *shard, o operation, at time.Time) string {
 	if c := s.capOf(o.Subject); c != nil && c.limit.Bytes == 0 {
 		return invalid
 	}
-	return wantSubject(s, o)
+	return wantSubject(s, o, at)
 }
 
-func applySpeedLimit(s *shard, o operation) {
+func applySpeedLimit(s *shard, o operation, _ span) {
 	if p := s.peers[o.Subject.Peer]; p != nil {
 		p.spec.SpeedLimit = o.Limit
 		return
@@ -103,15 +106,36 @@ func applySpeedLimit(s *shard, o operation) {
 	s.accounts[o.Subject.Account].spec.SpeedLimit = o.Limit
 }
 
-// check checks what a call has answered to a caller with this shard, which is as it was before.
-func (s *shard) check(o operation, a answer) error {
-	switch want := s.want(o); {
+// settle checks what a call has answered to a caller with this shard, which is as it was before, and returns the shard after it.
+// Peers that may be gone are, if the answer is wrong else.
+func (s *shard) settle(o operation, a answer, at span) (*shard, error) {
+	var first error
+	for v := range s.variants(at.to) {
+		err := v.check(o, a, at)
+		switch {
+		case err == nil && a.Condition == made:
+			return v.after(o, at), nil
+		case err == nil:
+			return v, nil
+		case first == nil:
+			first = err
+		}
+	}
+	return nil, first
+}
+
+// check checks what a call has answered if this was the shard.
+func (s *shard) check(o operation, a answer, at span) error {
+	switch soon, late := s.want(o, at.from), s.want(o, at.to); {
 	case o.Patience > 0 && a.Condition == impatient:
 		return nil
-	case a.Condition != want:
-		return fmt.Errorf("%s ended with %q, want %q: %s", describe(o), a.Condition, want, a.Error)
-	case want != made:
+	case a.Condition != soon && a.Condition != late:
+		return fmt.Errorf("%s ended with %q, want %q or %q: %s", describe(o), a.Condition, soon, late, a.Error)
+	case a.Condition != made:
 		return nil
+	}
+	if id := a.Account.ID; id != "" && a.Account.Peers != s.membersOf(id) {
+		return fmt.Errorf("%s answered that it has %d peers, want %d", describe(o), a.Account.Peers, s.membersOf(id))
 	}
 	if len(a.Added) != len(o.Peers) {
 		return fmt.Errorf("%s answered about %d peers", describe(o), len(a.Added))
@@ -121,7 +145,7 @@ func (s *shard) check(o operation, a answer) error {
 			return fmt.Errorf("%s says created=%v of peer %s, which was there: %v", describe(o), added.Created, added.PublicKey, there)
 		}
 		want := modelPeer{spec: o.Peers[i]}
-		if err := want.compare(added.Peer); err != nil {
+		if err := want.compare(added.Peer, at); err != nil {
 			return fmt.Errorf("%s answered: %w", describe(o), err)
 		}
 	}
@@ -171,8 +195,8 @@ func weighted() (all []string) {
 }
 
 // removed are the peers that an operation takes away, if it is made.
-func (s *shard) removed(o operation) (peers []*modelPeer) {
-	next := s.after(o)
+func (s *shard) removed(o operation, at span) (peers []*modelPeer) {
+	next := s.after(o, at)
 	for key, p := range s.peers {
 		if next.peers[key] == nil {
 			peers = append(peers, p)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/waylume/waylume/usagelog"
 	"github.com/waylume/waylume/wgnode"
 )
 
@@ -22,6 +23,7 @@ const (
 	atStats          = "stats"
 	atCloseDataplane = "close dataplane"
 	atCloseStore     = "close store"
+	atLog            = "log usage"
 )
 
 // trap kills this process at a fault.
@@ -115,6 +117,32 @@ func (s *mortalStore) Commit(ctx context.Context, batch []wgnode.Mutation) error
 func (s *mortalStore) Close() error {
 	defer s.trap.enter(atCloseStore)()
 	return s.Store.Close()
+}
+
+// mortalLog is a usage log with fault points, which tells when it is written to.
+type mortalLog struct {
+	wgnode.UsageLog
+	trap *trap
+	tell func(line)
+}
+
+func (l *mortalLog) Append(ctx context.Context, at time.Time, readings []usagelog.Reading) error {
+	defer l.enter()()
+	return l.UsageLog.Append(ctx, at, readings)
+}
+
+func (l *mortalLog) AppendSome(ctx context.Context, at time.Time, readings []usagelog.Reading) error {
+	defer l.enter()()
+	return l.UsageLog.AppendSome(ctx, at, readings)
+}
+
+func (l *mortalLog) enter() (leave func()) {
+	l.tell(line{Logging: true})
+	left := l.trap.enter(atLog)
+	return func() {
+		left()
+		l.tell(line{Logged: true})
+	}
 }
 
 // mortalDataplane is a dataplane with fault points.

@@ -110,6 +110,9 @@ func (h *host) inspect(c *contents) (err error) {
 	return nil
 }
 
+// forget has no rules compared with those that were looked at last.
+func (h *host) forget() { h.adopted, h.contents, h.last, h.lastOf = "", "", "", "" }
+
 // inspectGrave sees that nothing is left of a node that was closed.
 func (h *host) inspectGrave(closed bool) error {
 	if !closed {
@@ -133,7 +136,7 @@ func (h *host) inspectGrave(closed bool) error {
 func text(c *contents) string {
 	var b strings.Builder
 	for _, p := range c.Peers {
-		fmt.Fprintln(&b, p.PublicKey, p.Addrs, p.Account, p.SpeedLimit, p.DataCap, c.Usage[subject{Peer: p.PublicKey}.String()])
+		fmt.Fprintln(&b, p.PublicKey, p.Addrs, p.Expired, p.Account, p.SpeedLimit, p.DataCap, c.Usage[subject{Peer: p.PublicKey}.String()])
 	}
 	for _, a := range c.Accounts {
 		fmt.Fprintln(&b, a.ID, a.SpeedLimit, a.DataCap, c.Usage[subject{Account: a.ID}.String()])

@@ -15,5 +15,5 @@ func TestMain(m *testing.M) {
 	if dir, ok := os.LookupEnv(rotationVariable); ok {
 		os.Exit(serveRotation(dir, os.Getenv(keyFileVariable), os.Getenv(overlapVariable) != ""))
 	}
-	os.Exit(netns.Main(m, "-test.parallel=1"))
+	os.Exit(withZones(func() int { return netns.Main(m, "-test.parallel=1") }))
 }

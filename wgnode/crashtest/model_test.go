@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
@@ -30,14 +31,22 @@ type modelPeer struct {
 	// addrs and sequence are the node's choice; not known of a peer whose adding was cut off.
 	addrs    []netip.Addr
 	sequence uint64
-	extra    quota.Bytes // topped up
+	extra    []topUp
+	// left is when it may have gone at the earliest, before its end was changed; zero: it is there while its end has not come.
+	left time.Time
+}
+
+// topUp is what a cap was topped up by, and when.
+type topUp struct {
+	bytes quota.Bytes
+	at    span
 }
 
 // modelAccount is an account that there must be.
 type modelAccount struct {
 	spec     wgnode.AccountSpec
 	sequence uint64
-	extra    quota.Bytes
+	extra    []topUp
 }
 
 type keyPair struct{ private, public wgtypes.Key }
@@ -82,7 +91,7 @@ func (s *shard) clone() *shard {
 // capped is what has a cap.
 type capped struct {
 	limit *quota.Cap
-	extra *quota.Bytes
+	extra *[]topUp
 }
 
 // capOf returns the cap of a subject, to be changed; nil if there is no such subject.
@@ -102,17 +111,9 @@ func (c *capped) set(limit quota.Cap) {
 		return
 	}
 	if !c.limit.Period.Equal(limit.Period) || c.limit.Bytes == 0 && c.limit.Period.Kind == quota.None {
-		*c.extra = 0
+		*c.extra = nil
 	}
 	*c.limit = limit
-}
-
-// room is the cap with what was topped up; 0 without a cap.
-func (c *capped) room() quota.Bytes {
-	if c.limit.Bytes == 0 {
-		return 0
-	}
-	return c.limit.Bytes + *c.extra
 }
 
 func (s *shard) membersOf(account string) (n int) {
@@ -124,8 +125,9 @@ func (s *shard) membersOf(account string) (n int) {
 	return n
 }
 
-// compare says how what a node has of the shard differs from the model; nil if it does not.
-func (s *shard) compare(c *contents) error {
+// compare says how what a node has of the shard differs from the model, from which those are gone that were not there; nil if it
+// does not.
+func (s *shard) compare(c *contents, at span) error {
 	var errs []error
 	differ := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	seen := 0
@@ -139,7 +141,7 @@ func (s *shard) compare(c *contents) error {
 			continue
 		}
 		seen++
-		errs = append(errs, want.compare(p), compareRoom(s, subject{Peer: p.PublicKey}, c))
+		errs = append(errs, want.compare(p, at), compareRoom(s, subject{Peer: p.PublicKey}, c, at))
 	}
 	if seen < len(s.peers) {
 		for key := range s.peers {
@@ -159,7 +161,10 @@ func (s *shard) compare(c *contents) error {
 			continue
 		}
 		seen++
-		errs = append(errs, want.compare(a, s.membersOf(a.ID)), compareRoom(s, subject{Account: a.ID}, c))
+		errs = append(errs, want.compare(a), compareRoom(s, subject{Account: a.ID}, c, at))
+		if members := s.membersOf(a.ID); a.Peers != members {
+			differ("account %q has %d peers, want %d", a.ID, a.Peers, members)
+		}
 	}
 	if seen < len(s.accounts) {
 		differ("%d of the accounts %q are there, want %d", seen, s.names, len(s.accounts))
@@ -167,14 +172,7 @@ func (s *shard) compare(c *contents) error {
 	return errors.Join(errs...)
 }
 
-func compareRoom(s *shard, of subject, c *contents) error {
-	if got, want := c.Usage[of.String()].Limit, s.capOf(of).room(); got != want {
-		return fmt.Errorf("the cap of %s with what was topped up is %v, want %v", of, got, want)
-	}
-	return nil
-}
-
-func (p *modelPeer) compare(got wgnode.Peer) error {
+func (p *modelPeer) compare(got wgnode.Peer, at span) error {
 	var errs []error
 	differ := func(field string, got, want any) {
 		errs = append(errs, fmt.Errorf("peer %s: its %s is %v, want %v", p.spec.PublicKey, field, got, want))
@@ -200,10 +198,16 @@ func (p *modelPeer) compare(got wgnode.Peer) error {
 	if !got.ExpiresAt.Equal(p.spec.ExpiresAt) {
 		differ("end", got.ExpiresAt, p.spec.ExpiresAt)
 	}
+	if got.GracePeriod != p.spec.GracePeriod || got.IdleTimeout != p.spec.IdleTimeout {
+		differ("grace period and idle timeout", fmt.Sprint(got.GracePeriod, got.IdleTimeout), fmt.Sprint(p.spec.GracePeriod, p.spec.IdleTimeout))
+	}
+	if got.Expired && !isPast(p.spec.ExpiresAt, at.to) || !got.Expired && isPast(p.spec.ExpiresAt, at.done) {
+		differ("being expired", got.Expired, fmt.Sprintf("that as of %v to %v, as it ends at %v", at.done, at.to, p.spec.ExpiresAt))
+	}
 	return errors.Join(errs...)
 }
 
-func (a *modelAccount) compare(got wgnode.Account, members int) error {
+func (a *modelAccount) compare(got wgnode.Account) error {
 	var errs []error
 	differ := func(field string, got, want any) {
 		errs = append(errs, fmt.Errorf("account %q: its %s is %v, want %v", a.spec.ID, field, got, want))
@@ -219,9 +223,6 @@ func (a *modelAccount) compare(got wgnode.Account, members int) error {
 	}
 	if !got.DataCap.Equal(a.spec.DataCap) {
 		differ("data cap", got.DataCap, a.spec.DataCap)
-	}
-	if got.Peers != members {
-		differ("number of peers", got.Peers, members)
 	}
 	return errors.Join(errs...)
 }

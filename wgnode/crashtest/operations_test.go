@@ -3,6 +3,7 @@ package crashtest
 import (
 	"context"
 	"math/rand/v2"
+	"time"
 
 	"github.com/waylume/waylume/wgnode"
 )
@@ -15,6 +16,8 @@ const (
 	syncing   = "sync"
 	toppingUp = "top up"
 	limiting  = "set speed limit"
+	expiring  = "set expiry"
+	extending = "set grace period"
 )
 
 // kind is what there is to know of one kind of operation.
@@ -24,10 +27,10 @@ type kind struct {
 	draw   func(*rand.Rand, *shard) (o operation, ok bool)
 	// call makes it: the child's part. The rest is the model's.
 	call func(context.Context, *wgnode.Node, operation) (answer, error)
-	// want is the condition that it must end with in a shard; nil is made.
-	want func(*shard, operation) string
+	// want is the condition that it must end with in a shard at a time; nil is made.
+	want func(*shard, operation, time.Time) string
 	// apply is what it makes of a shard when it was made; nil is nothing.
-	apply func(*shard, operation)
+	apply func(*shard, operation, span)
 }
 
 // operations are all kinds.
@@ -56,7 +59,7 @@ var operations = map[string]kind{
 			return answer{Account: a}, err
 		}},
 	"remove account": {weight: 2, draw: drawAccountName, want: wantRemoveAccount,
-		apply: func(s *shard, o operation) { delete(s.accounts, o.Account.ID) },
+		apply: func(s *shard, o operation, _ span) { delete(s.accounts, o.Account.ID) },
 		call: func(ctx context.Context, n *wgnode.Node, o operation) (answer, error) {
 			return answer{}, n.RemoveAccount(ctx, o.Account.ID)
 		}},
@@ -65,18 +68,26 @@ var operations = map[string]kind{
 			return answer{}, n.SetSpeedLimit(ctx, o.Subject.of(), o.Limit)
 		}},
 	"set data cap": {weight: 6, draw: drawDataCap, want: wantSubject,
-		apply: func(s *shard, o operation) { s.capOf(o.Subject).set(o.Cap) },
+		apply: func(s *shard, o operation, _ span) { s.capOf(o.Subject).set(o.Cap) },
 		call: func(ctx context.Context, n *wgnode.Node, o operation) (answer, error) {
 			return answer{}, n.SetDataCap(ctx, o.Subject.of(), o.Cap)
 		}},
 	toppingUp: {weight: 5, draw: drawTopUp, want: wantTopUp,
-		apply: func(s *shard, o operation) { *s.capOf(o.Subject).extra += o.Bytes },
+		apply: func(s *shard, o operation, at span) { s.capOf(o.Subject).topUp(o.Bytes, at) },
 		call: func(ctx context.Context, n *wgnode.Node, o operation) (answer, error) {
 			return answer{}, n.TopUp(ctx, o.Subject.of(), o.Bytes)
 		}},
 	"reset usage": {weight: 3, draw: drawSubject, want: wantSubject,
 		call: func(ctx context.Context, n *wgnode.Node, o operation) (answer, error) {
 			return answer{}, n.ResetUsage(ctx, o.Subject.of())
+		}},
+	expiring: {weight: 4, draw: drawExpiry, want: wantExpiry, apply: applyExpiry,
+		call: func(ctx context.Context, n *wgnode.Node, o operation) (answer, error) {
+			return answer{}, n.SetExpiry(ctx, o.Subject.of(), o.At)
+		}},
+	extending: {weight: 3, draw: drawGracePeriod, want: wantSubject, apply: applyExpiry,
+		call: func(ctx context.Context, n *wgnode.Node, o operation) (answer, error) {
+			return answer{}, n.SetGracePeriod(ctx, o.Subject.of(), o.Grace)
 		}},
 	reading: {weight: 6, draw: drawSubject, want: wantSubject,
 		call: func(ctx context.Context, n *wgnode.Node, o operation) (answer, error) {

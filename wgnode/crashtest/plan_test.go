@@ -66,9 +66,9 @@ func drawPlan(r *rand.Rand, birth time.Duration) (p plan) {
 func drawFault(r *rand.Rand) (f fault) {
 	f.Nth = 1
 	switch f.Where = pick(r, []string{
-		atCommit, atCommit, atCommit, atCommit, atApply, atApply, atApply, atStart, atSync, atStats, atLoad, atCloseDataplane, atCloseStore,
+		atCommit, atCommit, atCommit, atCommit, atApply, atApply, atApply, atStart, atSync, atStats, atLoad, atCloseDataplane, atCloseStore, atLog,
 	}); f.Where {
-	case atCommit, atApply:
+	case atCommit, atApply, atLog:
 		f.Nth += r.IntN(20)
 	case atStats:
 		f.Nth += r.IntN(80)
@@ -100,6 +100,9 @@ type summary struct {
 	passed      uint64        // bytes that came
 	lost        uint64        // bytes of one subject in one life that came and were forgotten by a death, at most
 	exhausted   int           // caps used up
+	gone        int           // subjects that were removed, and whose last usage was looked at
+	ended       int           // peers that came to their end
+	rolled      int           // periods that ended between two starts, with nothing else changed
 	took        time.Duration
 }
 
@@ -108,8 +111,8 @@ func newSummary() *summary { return &summary{by: make(map[string]int)} }
 func (s *summary) String() string {
 	return fmt.Sprintf("%d kills in %v, %v each: %v, %d faults not come to; %d starts in %v each, at most %v; %d calls answered, "+
 		"%d cut off, %d of them made; %d batches cut off but stored; %d lives with a checkpoint; %d bytes passed, %d forgotten at most by one subject in one life that was killed, "+
-		"%d caps used up",
+		"%d caps used up, %d peers expired, %d periods ended, %d subjects removed",
 		s.kills, s.took.Round(time.Millisecond), (s.took / time.Duration(max(s.kills, 1))).Round(time.Millisecond), s.by, s.missed, s.starts,
 		(s.startTime / time.Duration(max(s.starts, 1))).Round(time.Millisecond), s.slowest.Round(time.Millisecond), s.calls, s.doubts,
-		s.doubtful, s.batches, s.checkpoints, s.passed, s.lost, s.exhausted)
+		s.doubtful, s.batches, s.checkpoints, s.passed, s.lost, s.exhausted, s.ended, s.rolled, s.gone)
 }

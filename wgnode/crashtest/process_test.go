@@ -63,7 +63,7 @@ func start(o order, dir string, m *mirror) (*process, error) {
 		return nil, err
 	}
 	m.reading = time.Time{}
-	p.born = time.Now()
+	p.born = now()
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func start(o order, dir string, m *mirror) (*process, error) {
 // listen hears the process out: what it said before it was killed was said.
 func (p *process) listen(stdout io.Reader, m *mirror) {
 	defer func() {
-		p.died = time.Now()
+		p.died = now()
 		close(p.ended)
 	}()
 	for lines := json.NewDecoder(bufio.NewReader(stdout)); ; {
@@ -133,6 +133,14 @@ func (p *process) call(o operation) (answer, error) {
 	case <-time.After(patience):
 		p.dump()
 		return answer{}, fmt.Errorf("%s was not answered in %v", describe(o), patience)
+	}
+}
+
+// pause waits, unless the process ends.
+func (p *process) pause(d time.Duration) {
+	select {
+	case <-p.ended:
+	case <-time.After(d):
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 type order struct {
 	Dataplane  string
 	Store      string
+	UsageLog   string
 	Port       uint16
 	Quarantine time.Duration
 	// Internet is the UDP address that stands for all that a peer of package userspace can reach.
@@ -55,6 +56,8 @@ type operation struct {
 	Cap     quota.Cap          `json:",omitzero"`
 	Bytes   quota.Bytes        `json:",omitzero"`
 	Policy  isolation.Policy   `json:",omitzero"`
+	At      time.Time          `json:",omitzero"`
+	Grace   time.Duration      `json:",omitzero"`
 	// Patience is how long the caller waits; 0 is for ever.
 	Patience time.Duration `json:",omitzero"`
 }
@@ -83,7 +86,10 @@ type line struct {
 	// Reading is with Committed, of a checkpoint: when the reading of all counters began that it stores.
 	Reading time.Time `json:",omitzero"`
 	Refused bool      `json:",omitempty"`
-	Answer  *answer   `json:",omitempty"`
+	// Logging is that the usage log is about to be written to, and Logged that it was.
+	Logging bool    `json:",omitempty"`
+	Logged  bool    `json:",omitempty"`
+	Answer  *answer `json:",omitempty"`
 }
 
 // ready says that the node has started.

@@ -114,6 +114,8 @@ type client struct {
 	link    io.Closer
 	stop    chan struct{}
 	done    sync.WaitGroup
+	// ends is when the peer expires, as of when the client was made; zero: never.
+	ends time.Time
 	// moments are of every few milliseconds; only to be read when the client is closed.
 	moments []moment
 }
@@ -131,6 +133,15 @@ func (c *client) cameBy(t time.Time) quota.Counters {
 		return quota.Counters{}
 	}
 	return c.moments[i-1].came
+}
+
+// cameAfter is what had come at a time, or a little more.
+func (c *client) cameAfter(t time.Time) quota.Counters {
+	i, _ := slices.BinarySearchFunc(c.moments, t, func(m moment, t time.Time) int { return m.at.Compare(t) })
+	if i == len(c.moments) {
+		return c.tally.came()
+	}
+	return c.moments[i].came
 }
 
 // remember notes what has come, until the client is closed.
@@ -153,7 +164,7 @@ const firstPort = 10_000
 
 // connect brings up the device of a peer, and has it send packets of random sizes, some of which are answered.
 func connect(r *rand.Rand, p *modelPeer, key keyPair, node ready, f *flows, ports uint16) (*client, error) {
-	c := &client{peer: subject{Peer: key.public}, stop: make(chan struct{})}
+	c := &client{peer: subject{Peer: key.public}, ends: p.spec.ExpiresAt, stop: make(chan struct{})}
 	if p.spec.Account != "" {
 		c.account = subject{Account: p.spec.Account}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/waylume/waylume/quota"
@@ -24,10 +25,14 @@ func (c *caller) cameBy(s subject, t time.Time) quota.Counters {
 	if t.Before(c.began) {
 		return quota.Counters{}
 	}
-	total := c.base[s].Counters
+	return plus(c.base[s].Counters, c.sinceLook(s, t, (*client).cameBy))
+}
+
+// sinceLook adds up what the clients of a subject have that came by a time.
+func (c *caller) sinceLook(s subject, t time.Time, by func(*client, time.Time) quota.Counters) (total quota.Counters) {
 	for _, client := range c.clients {
 		if client.peer == s || s.Account != "" && client.account == s {
-			total = plus(total, client.cameBy(t))
+			total = plus(total, by(client, t))
 		}
 	}
 	return total
@@ -55,6 +60,9 @@ func (c *caller) went(s subject) quota.Counters {
 // judge checks counters that were read in this life, when came had come of it before.
 func (c *caller) judge(s subject, counters, came quota.Counters) error {
 	low, high := plus(c.base[s].Counters, came), c.went(s)
+	if isPast(c.closedFrom(s), now()) { // what comes while it is closed is not counted
+		low = c.base[s].Counters
+	}
 	if c.touched[s] {
 		low = quota.Counters{}
 	}
@@ -65,7 +73,7 @@ func (c *caller) judge(s subject, counters, came quota.Counters) error {
 }
 
 // judgeCaps checks, when a life is over, that no more has passed than caps had left, and returns how many were used up.
-func (c *caller) judgeCaps() (exhausted int, err error) {
+func (c *caller) judgeCaps(died time.Time) (exhausted int, err error) {
 	var errs []error
 	for s, limit := range c.caps {
 		base := c.base[s]
@@ -76,6 +84,12 @@ func (c *caller) judgeCaps() (exhausted int, err error) {
 		left := uint64(base.Remaining + c.topped[s])
 		if base.Remaining == 0 && base.Used < base.Limit && c.topped[s] > 0 { // it was cut off with less left than a packet
 			left += uint64(base.Limit - base.Used)
+		}
+		if boundary, ok := boundaryOf(limit.Period); ok && isPast(boundary, died) && base.PeriodEnd.Equal(boundary) {
+			if before := c.sinceLook(s, boundary, (*client).cameBy).Of(limit.Counted); before > left {
+				errs = append(errs, fmt.Errorf("%d bytes have passed of %s before %v, whose cap %v had %d left", before, s, boundary, limit, left))
+			}
+			left += uint64(limit.Bytes)
 		}
 		if passed > left {
 			errs = append(errs, fmt.Errorf("%d bytes have passed of %s, whose cap %v had %d left", passed, s, limit, left))
@@ -124,13 +138,18 @@ const (
 // judgeStart checks what a node says of a subject's usage when it has started, before anything passes. It returns how much was
 // lost.
 // Written is by when all that had come in the life before must be stored.
-func (c *caller) judgeStart(s subject, u wgnode.Usage, stored storedUsage, by kept, written time.Time) (lost uint64, err error) {
+func (c *caller) judgeStart(s subject, u wgnode.Usage, stored storedUsage, at span, by kept, written time.Time) (lost uint64, err error) {
 	if high := c.went(s); !within(stored.Counters, u.Counters, high) {
 		return 0, fmt.Errorf("%s has used %v after the start: %v is stored, and not more than %v was sent", s, u.Counters, stored.Counters, high)
 	}
-	want := stored.Ledger.Usage(time.Now(), u.Counters)
-	if u.Used != want.Used || u.Limit != want.Limit || u.Depleted != want.Depleted {
+	if want := stored.after(u.Counters, at); !slices.ContainsFunc(want, func(w quota.Usage) bool {
+		return u.Used == w.Used && u.Limit == w.Limit && u.Depleted == w.Depleted
+	}) {
 		return 0, fmt.Errorf("%s has used %v of its cap after the start, want %v by what is stored", s, u.Usage, want)
+	}
+	closed := isPast(c.closedFrom(s), at.from) // then what came last may not have been counted
+	if closed {
+		written = sooner(written, c.closedFrom(s))
 	}
 	before, known := c.base[s]
 	came := plus(before.Counters, c.sum(s, (*tally).came))
@@ -141,6 +160,8 @@ func (c *caller) judgeStart(s subject, u wgnode.Usage, stored storedUsage, by ke
 		return 0, fmt.Errorf("%s has used %v by what is stored, and %v had come by %v", s, stored.Counters, c.cameBy(s, written), written)
 	case by == keptByStore && u.Counters != stored.Counters:
 		return 0, fmt.Errorf("%s has used %v after the start, and %v is stored", s, u.Counters, stored.Counters)
+	case closed:
+		return 0, nil
 	case by == keptByKernel && (u.Counters.Upload != came.Upload || u.Counters.Download < came.Download):
 		return 0, fmt.Errorf("%s has used %v after the start, and %v has come, of %v that was sent, to %v before; %v is stored",
 			s, u.Counters, came, c.went(s), before.Counters, stored.Counters)
