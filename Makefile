@@ -11,7 +11,7 @@ FUZZTIME ?= 10s
 # How many peers bench-kernel measures beside. With 50000 it takes over half an hour by estimate.
 PEERS ?= 0 100 1000 10000
 
-# How many processes crash kills of each dataplane, and the seed of what it does to them: 0 is another one each time.
+# How many processes crash kills of each dataplane, and of waylumed, and the seed of what it does to them: 0 is another one each time.
 N ?= 1000
 SEED ?= 0
 
@@ -55,8 +55,9 @@ test: setup ## go vet, then every test with the race detector; what is skipped, 
 vm: setup ## the kernel dataplane in a virtual machine with the WireGuard module
 	$(GO) test -v $(RACE) -timeout 20m -p 1 -run '^TestVM$$' ./wgnode/kernel ./wgnode/kernel/internal/wgdev ./wgnode/crashtest 2>&1 | .ci/brief
 
-crash: setup ## kill N nodes of each dataplane under load, and look whether anything is missing; SEED=... for the same again
-	$(GO) test -v -count 1 -timeout 0 -run '$(RUN)' -skip '^TestVM$$' ./wgnode/crashtest -args -kills $(N) -seed $(SEED)
+crash: setup ## kill N nodes of each dataplane, and N of waylumed, under load, and look whether anything is missing; SEED=...
+	$(GO) test -v -count 1 -timeout 0 -p 1 -run '$(RUN)' -skip '^TestVM$$' ./wgnode/crashtest ./cmd/waylumed/internal/crash \
+		-args -kills $(N) -seed $(SEED)
 
 bench: ## every benchmark, with allocations
 	$(GO) test -p 1 -timeout 60m -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
