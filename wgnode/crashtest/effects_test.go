@@ -107,21 +107,33 @@ func applySpeedLimit(s *shard, o operation, _ span) {
 }
 
 // settle checks what a call has answered to a caller with this shard, which is as it was before, and returns the shard after it.
-// Peers that may be gone are, if the answer is wrong else.
+// Of the peers that may be gone those are without whom alone the answer is right. Where it leaves open which, it leaves all open.
 func (s *shard) settle(o operation, a answer, at span) (*shard, error) {
+	var fits *shard
 	var first error
 	for v := range s.variants(at.to) {
-		err := v.check(o, a, at)
-		switch {
-		case err == nil && a.Condition == made:
-			return v.after(o, at), nil
+		if fits != nil && len(v.peers) < len(fits.peers) {
+			break
+		}
+		switch err := v.check(o, a, at); {
+		case err == nil && fits != nil:
+			fits = s
 		case err == nil:
-			return v, nil
+			fits = v
 		case first == nil:
 			first = err
 		}
+		if fits == s {
+			break
+		}
 	}
-	return nil, first
+	switch {
+	case fits == nil:
+		return nil, first
+	case a.Condition == made:
+		return fits.after(o, at), nil
+	}
+	return fits.clone(), nil
 }
 
 // check checks what a call has answered if this was the shard.

@@ -108,7 +108,8 @@ func (s *shard) settled(c *contents, at span) *shard {
 // of are the peers that a subject is, or that an account has.
 func (s *shard) of(of subject) (peers []*modelPeer) {
 	for _, k := range s.keys {
-		if p := s.peers[k.public]; p != nil && (of.Account == "" && k.public == of.Peer || of.Account != "" && p.spec.Account == of.Account) {
+		p := s.peers[k.public]
+		if p != nil && (of.Account == "" && k.public == of.Peer || of.Account != "" && p.spec.Account == of.Account) {
 			peers = append(peers, p)
 		}
 	}

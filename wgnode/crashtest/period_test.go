@@ -46,7 +46,8 @@ func checkPeriod(of subject, p quota.Period, u quota.Usage, at span) error {
 	ended := ok && u.PeriodStart.Equal(boundary) && isPast(boundary, at.to)
 	runs := ok && u.PeriodEnd.Equal(boundary) && !isPast(boundary, at.from)
 	if ok && !ended && !runs {
-		return fmt.Errorf("the period of %s is from %v to %v, as of %v to %v, and one begins at %v", of, u.PeriodStart, u.PeriodEnd, at.from, at.to, boundary)
+		return fmt.Errorf("the period of %s is from %v to %v, as of %v to %v, and one begins at %v", of, u.PeriodStart, u.PeriodEnd,
+			at.from, at.to, boundary)
 	}
 	return nil
 }
@@ -104,8 +105,8 @@ func (c *caller) judgePeriod(s subject, u wgnode.Usage, stored storedUsage, by k
 	}
 	switch {
 	case used < low || used > high:
-		return fmt.Errorf("%s has used %v of its cap since %v, want %d to %d; it has counted %v, and %v before", s, u.Used, boundary, low, high,
-			u.Counters, before.Counters)
+		return fmt.Errorf("%s has used %v of its cap since %v, want %d to %d; it has counted %v, and %v before", s, u.Used, boundary,
+			low, high, u.Counters, before.Counters)
 	case used == 0 && (u.Depleted || u.Remaining != u.Limit):
 		return fmt.Errorf("%s has %v left of its cap, which nothing is used of since %v", s, u.Remaining, boundary)
 	}
@@ -129,17 +130,19 @@ func (c *caller) judgeReading(s subject, u wgnode.Usage, at span) error {
 			if first, ok := c.offsets[s]; !ok {
 				c.offsets[s] = counted - used
 			} else if counted-used != first {
-				return fmt.Errorf("%s has used %v of its cap since %v, and counted %v: the period began at %d, and not where it did before, at %d",
-					s, u.Used, boundary, u.Counters, counted-used, first)
+				return fmt.Errorf("%s has used %v of its cap since %v, and counted %v: the period began at %d, and not where it did "+
+					"before, at %d", s, u.Used, boundary, u.Counters, counted-used, first)
 			}
 		}
 		if used > counted-before.Counters.Of(limit.Counted) {
-			return fmt.Errorf("%s has used %v of its cap since %v, and counted no more than %v since %v", s, u.Used, boundary, u.Counters, before.Counters)
+			return fmt.Errorf("%s has used %v of its cap since %v, and counted no more than from %v to %v", s, u.Used, boundary,
+				before.Counters, u.Counters)
 		}
 		return nil
 	}
 	if counted-used != offset {
-		return fmt.Errorf("%s has used %v of its cap, and counted %v, but %v and %v when the node started", s, u.Used, u.Counters, before.Used, before.Counters)
+		return fmt.Errorf("%s has used %v of its cap, and counted %v, but %v and %v when the node started", s, u.Used, u.Counters,
+			before.Used, before.Counters)
 	}
 	return nil
 }

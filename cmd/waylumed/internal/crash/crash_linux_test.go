@@ -1,11 +1,9 @@
 package crash
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -20,8 +18,6 @@ import (
 	"github.com/waylume/waylume/internal/testutil"
 	"github.com/waylume/waylume/internal/testutil/netns"
 	"github.com/waylume/waylume/quota"
-	"github.com/waylume/waylume/usagelog"
-	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/keyfile"
 )
 
@@ -88,13 +84,15 @@ func TestKilled(t *testing.T) {
 	key, err := keyfile.Read(state.KeyFile(stateDir))
 	require.NoError(t, err)
 	h.key = key.PublicKey().String()
-	h.asker = &asker{program: h.program, backups: backups, since: h.began.Add(-time.Hour), peers: len(h.peers), asked: make(map[string]int)}
+	h.asker = &asker{
+		program: h.program, backups: backups, since: h.began.Add(-time.Hour), peers: len(h.peers), asked: make(map[string]int),
+	}
 	begun := time.Now()
 	for i := range kills {
-		require.NoError(t, h.live(), "life %d; to see it again: go test ./cmd/waylumed/internal/crash -args -kills %d -seed %d", i+1, kills, seed)
+		require.NoError(t, h.live(), "life %d; to see it again: make crash RUN=^TestKilled$ N=%d SEED=%d", i+1, kills, seed)
 	}
-	t.Logf("%d kills in %v; commands answered: %v, ended with an error: %d; %d bytes passed, %d forgotten at most of one peer in one life",
-		kills, time.Since(begun).Round(time.Millisecond), h.asker.asked, h.asker.refused, h.passed(), h.forgot)
+	t.Logf("%d kills in %v; commands answered: %v, ended with an error: %d; %d bytes passed, %d forgotten at most of one peer or "+
+		"account in one life", kills, time.Since(begun).Round(time.Millisecond), h.asker.asked, h.asker.refused, h.passed(), h.forgot)
 	require.NoError(t, h.endInPeace(), "seed %d", seed)
 	require.NoError(t, h.restore(filepath.Join(dir, "other")), "seed %d", seed)
 }
@@ -210,7 +208,10 @@ func (h *harness) bury(l *life, started bool, first []tally, moments []moment) e
 			came = m.tallies
 		}
 	}
-	errs := []error{compare(now, h.made, expiring, gone), h.judge(now, first, came, last), h.judgeLog(started, now), h.judgeKey(now), h.inspectFiles()}
+	errs := []error{
+		compare(now, h.made, expiring, gone), h.judge(now, first, came, last), h.judgeLog(started, now), h.judgeKey(now),
+		h.inspectFiles(),
+	}
 	h.before = now
 	o, err := h.program.run("status", "--state", h.program.state)
 	if err == nil && (o.status == 0 || !strings.Contains(o.stderr, "no node runs there")) {
@@ -242,93 +243,4 @@ func (h *harness) inspectFiles() error {
 		err = fmt.Errorf("commands that nobody killed have left %v", temporary)
 	}
 	return err
-}
-
-// endInPeace has a node end when it is asked to, after a last backup.
-func (h *harness) endInPeace() error {
-	l, err := h.program.up(h.program.state)
-	if err != nil {
-		return err
-	}
-	<-l.started
-	if err := errors.Join(h.asker.save(filepath.Join(h.asker.backups, "last.db")), l.end()); err != nil {
-		return err
-	}
-	if _, err := os.Lstat(state.Socket(h.program.state)); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("a node that ended in peace has left its socket: %w", err)
-	}
-	return h.inspectFiles()
-}
-
-// restore starts a node on the last backup, in another directory.
-func (h *harness) restore(dir string) error {
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return err
-	}
-	key, err := os.ReadFile(state.KeyFile(h.program.state))
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(state.KeyFile(dir), key, 0o600); err != nil {
-		return err
-	}
-	if _, err := h.program.must("state", "restore", h.asker.backup, state.File(dir)); err != nil {
-		return err
-	}
-	l, err := h.program.up(dir)
-	if err != nil {
-		return err
-	}
-	select {
-	case <-l.started:
-	case <-l.ended:
-	}
-	if err := l.end(); err != nil {
-		return err
-	}
-	now, err := records(state.File(dir))
-	if err != nil {
-		return err
-	}
-	want, err := records(state.File(h.program.state))
-	if err != nil {
-		return err
-	}
-	for id, value := range want {
-		if peer := id.kind == wgnode.RecordPeerUsage || id.kind == wgnode.RecordAccountUsage; peer {
-			before, _ := usageOf(want, id)
-			after, err := usageOf(now, id)
-			if err != nil || before.Counters != after.Counters {
-				return fmt.Errorf("%s %q has %v in the backup, want %v: %w", id.kind, id.key, after.Counters, before.Counters, err)
-			}
-		} else if id.kind != wgnode.RecordNode && now[id] != value {
-			return fmt.Errorf("%s %q is %q in the backup, want %q", id.kind, id.key, now[id], value)
-		}
-	}
-	return nil
-}
-
-// reader opens the usage log; nil: there is none yet.
-func (h *harness) reader() (*usagelog.Reader, error) {
-	reader, err := usagelog.OpenReader(state.Usage(h.program.state))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return reader, err
-}
-
-func (h *harness) logged() (all map[string]quota.Counters, err error) {
-	reader, err := h.reader()
-	if reader == nil || err != nil {
-		return nil, err
-	}
-	summary, err := reader.Usage(context.Background(), h.began.Add(-time.Hour), time.Now().Add(time.Hour), nil)
-	if err == nil && len(summary.Damage) > 0 {
-		err = fmt.Errorf("the usage log is damaged: %v", summary.Damage)
-	}
-	all = make(map[string]quota.Counters)
-	for _, u := range summary.Usages {
-		all[u.Subject.Name] = quota.Counters(u.Counters)
-	}
-	return all, err
 }

@@ -25,7 +25,8 @@ type program struct{ path, state string }
 // build makes it.
 func build(ctx context.Context, dir, state string) (program, error) {
 	p := program{filepath.Join(dir, "waylumed"), state}
-	out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", p.path, "github.com/waylume/waylume/cmd/waylumed").CombinedOutput()
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", p.path, "github.com/waylume/waylume/cmd/waylumed")
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return program{}, fmt.Errorf("build waylumed: %w: %s", err, out)
 	}

@@ -65,12 +65,12 @@ func prepare(ctx context.Context, dir string, expiry time.Time) (peers []subject
 	if err := node.Start(ctx); err != nil {
 		return nil, err
 	}
-	_, err = node.PutAccount(ctx, wgnode.AccountSpec{ID: family, SpeedLimit: shaping.Limit{Download: 50_000_000}, DataCap: quota.Cap{Bytes: 1_000_000}})
-	if err != nil {
-		return nil, err
-	}
-	if _, err := node.PutAccount(ctx, wgnode.AccountSpec{ID: firm}); err != nil {
-		return nil, err
+	for _, spec := range []wgnode.AccountSpec{
+		{ID: family, SpeedLimit: shaping.Limit{Download: 50_000_000}, DataCap: quota.Cap{Bytes: 1_000_000}}, {ID: firm},
+	} {
+		if _, err := node.PutAccount(ctx, spec); err != nil {
+			return nil, err
+		}
 	}
 	for _, spec := range specs(expiry) {
 		added, err := node.AddPeer(ctx, spec)
