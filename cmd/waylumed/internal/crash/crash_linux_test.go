@@ -89,7 +89,8 @@ func TestKilled(t *testing.T) {
 	}
 	begun := time.Now()
 	for i := range kills {
-		require.NoError(t, h.live(), "life %d; to see it again: make crash RUN=^TestKilled$ N=%d SEED=%d", i+1, kills, seed)
+		require.NoError(t, h.live(),
+			"life %d; to see it again: go test ./cmd/waylumed/internal/crash -args -kills %d -seed %d", i+1, kills, seed)
 	}
 	t.Logf("%d kills in %v; commands answered: %v, ended with an error: %d; %d bytes passed, %d forgotten at most of one peer or "+
 		"account in one life", kills, time.Since(begun).Round(time.Millisecond), h.asker.asked, h.asker.refused, h.passed(), h.forgot)
