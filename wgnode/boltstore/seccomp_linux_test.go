@@ -57,7 +57,8 @@ func supervise(ask func(call) unix.Errno, numbers ...uint32) error {
 		for {
 			var c call
 			_, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&c)))
-			if errors.Is(errno, unix.EINTR) {
+			// ENOENT, here and below: a signal has interrupted the call, which comes again (seccomp_unotify(2)).
+			if errors.Is(errno, unix.EINTR) || errors.Is(errno, unix.ENOENT) {
 				continue
 			} else if errno != 0 {
 				panic(errno)
@@ -66,7 +67,8 @@ func supervise(ask func(call) unix.Errno, numbers ...uint32) error {
 			if v.errno == 0 {
 				v.flags = unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE
 			}
-			if _, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&v))); errno != 0 {
+			_, _, errno = unix.Syscall(unix.SYS_IOCTL, fd, unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&v)))
+			if errno != 0 && !errors.Is(errno, unix.ENOENT) {
 				panic(errno)
 			}
 		}
