@@ -23,7 +23,6 @@ import (
 	"github.com/waylume/waylume/wgnode/boltstore"
 	"github.com/waylume/waylume/wgnode/keyfile"
 	"github.com/waylume/waylume/wgnode/userspace"
-	"github.com/waylume/waylume/wgnode/wgnodetest"
 )
 
 // rotationVariable asks the test program to be a node that does nothing but change its key: it is the directory of its state,
@@ -45,20 +44,12 @@ func serveRotation(dir, keyFile string, overlap bool) int {
 	return 1
 }
 
-// rotating is a dataplane for nodes that change their keys. Only the one in memory serves two.
-func rotating(overlap bool) (wgnode.Dataplane, error) {
-	if overlap {
-		return wgnodetest.NewDataplane(), nil
-	}
-	return userspace.New(userspace.Config{})
-}
-
 func rotateAlways(dir, keyFile string, overlap bool) error {
 	store, err := boltstore.Open(filepath.Join(dir, "node.db"), boltstore.Options{LockTimeout: time.Second})
 	if err != nil {
 		return err
 	}
-	dp, err := rotating(overlap)
+	dp, err := userspace.New(userspace.Config{})
 	if err != nil {
 		return err
 	}
