@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"testing"
@@ -22,6 +23,7 @@ func testRotation(t *testing.T, h Harness) {
 	}
 	w.rotateQuietly()
 	w.rotateUnderLoad()
+	w.rotateWithOverlap()
 }
 
 // rotate gives the node another key, and looks whether everybody is told of it.
@@ -101,6 +103,46 @@ func (w *world) rotateUnderLoad() {
 	w.startNode()
 	require.Equal(w.t, c.cfg.ServerKey, w.publicKey(), "the key that the node was given last")
 	w.exits(w.reconnect(c, c.key(), c.cfg.PrivateKey))
+}
+
+// rotateWithOverlap has a node serve both its keys, over a restart, until it is told to end the former one. A dataplane that cannot
+// leaves the node as it was.
+func (w *world) rotateWithOverlap() {
+	w.t.Helper()
+	known := w.join(wgnode.PeerSpec{})
+	rotated, err := w.node.RotateKey(w.ctx, wgnode.KeyRotation{Overlap: time.Hour})
+	if errors.Is(err, wgnode.ErrNotSupported) {
+		require.Equal(w.t, known.cfg.ServerKey, w.publicKey())
+		w.exits(known)
+		return
+	}
+	require.NoError(w.t, err)
+	require.Equal(w.t, known.cfg.ServerKey, rotated.FormerKey)
+	w.exits(known)
+	fresh := w.join(wgnode.PeerSpec{})
+	require.Equal(w.t, rotated.PublicKey, fresh.cfg.ServerKey)
+
+	require.NoError(w.t, w.node.Close())
+	w.startNode()
+	fresh = w.reconnect(fresh, fresh.key(), fresh.cfg.PrivateKey)
+	known.disconnect()
+	known.cfg.Endpoint = fresh.cfg.Endpoint // the node chose another port
+	known = connect(w, known.cfg)
+	w.exits(known)
+	w.exits(fresh)
+	status, err := w.node.Status(w.ctx)
+	require.NoError(w.t, err)
+	require.Equal(w.t, rotated.PublicKey, status.PublicKey)
+	require.Equal(w.t, rotated.FormerKey, status.FormerKey)
+	require.True(w.t, rotated.OverlapEnds.Equal(status.OverlapEnds))
+
+	require.NoError(w.t, w.node.EndKeyOverlap(w.ctx))
+	w.cutOff(known)
+	w.exits(fresh)
+	w.exits(w.reconnect(known, known.key(), known.cfg.PrivateKey))
+	status, err = w.node.Status(w.ctx)
+	require.NoError(w.t, err)
+	require.Zero(w.t, status.FormerKey)
 }
 
 // sendAlways has a client send datagrams of one unit each, until stop: so few before some arrive that nothing overflows behind the
