@@ -15,8 +15,12 @@ PEERS ?= 0 100 1000 10000
 N ?= 1000
 SEED ?= 0
 
-# Test programs at a time: one, because the tests of rates measure by the wall clock and share two cores with nobody better.
-PARALLEL ?= 1
+# Packages whose tests measure rates by the wall clock: they run one after the other, and share two cores with nobody better. The
+# others run before, PARALLEL at a time.
+MODULE := github.com/waylume/waylume
+TIMED := $(addprefix $(MODULE)/,cmd/waylumed cmd/waylumed/internal/crash cmd/waylumed/internal/demo examples/% shaping shaping/% \
+	wgnode/crashtest wgnode/internal/wggo wgnode/kernel wgnode/userspace wgnode/wgnodetest wgnode/wgnodetest/%)
+PARALLEL ?= 2
 
 # The virtual machine, emulated on the same processors, comes last and alone, and only where neither PKG nor RUN leaves it out.
 VM ?= $(and $(filter ./... ./wgnode/... ./wgnode/kernel/... ./wgnode/kernel,$(PKG)),$(filter .,$(RUN)))
@@ -46,10 +50,13 @@ help: ## list the targets
 setup:
 	@.ci/setup
 
+test: packages = $(shell $(GO) list $(PKG))
+test: gotest = $(GO) test -v $(RACE) -timeout 15m -run '$(RUN)' -skip '^TestVM$$'
 test: setup ## go vet, then every test with the race detector; what is skipped, and why
 	$(GO) vet $(PKG)
 	$(GO) build $(RACE) $(PKG)
-	$(GO) test -v $(RACE) -p $(PARALLEL) -timeout 15m -run '$(RUN)' -skip '^TestVM$$' $(PKG) 2>&1 | .ci/brief
+	$(if $(filter-out $(TIMED),$(packages)),@$(gotest) -p $(PARALLEL) $(filter-out $(TIMED),$(packages)) 2>&1 | .ci/brief)
+	$(if $(filter $(TIMED),$(packages)),@$(gotest) -p 1 $(filter $(TIMED),$(packages)) 2>&1 | .ci/brief)
 	$(if $(VM),@$(MAKE) --no-print-directory vm)
 
 vm: setup ## the kernel dataplane in a virtual machine with the WireGuard module
