@@ -8,7 +8,7 @@ RUN ?= .
 BENCH ?= .
 FUZZTIME ?= 10s
 
-# How many peers bench-kernel measures beside. With 50000 it takes over half an hour by estimate.
+# How many peers bench-kernel measures beside. With 50000 it takes an hour and more.
 PEERS ?= 0 100 1000 10000
 
 # How many processes crash kills of each dataplane, and of waylumed, and the seed of what it does to them: 0 is another one each time.
