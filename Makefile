@@ -17,8 +17,7 @@ SEED ?= 0
 
 # Packages whose tests measure rates by the wall clock: they run one after the other, and share two cores with nobody better. The
 # others run before, PARALLEL at a time.
-MODULE := github.com/waylume/waylume
-TIMED := $(addprefix $(MODULE)/,cmd/waylumed cmd/waylumed/internal/crash cmd/waylumed/internal/demo examples/% shaping shaping/% \
+TIMED = $(addprefix $(shell $(GO) list -m)/,cmd/waylumed cmd/waylumed/internal/crash cmd/waylumed/internal/demo examples/% shaping shaping/% \
 	wgnode/crashtest wgnode/internal/wggo wgnode/kernel wgnode/userspace wgnode/wgnodetest wgnode/wgnodetest/%)
 PARALLEL ?= 2
 

@@ -1,11 +1,13 @@
-// Package durable names files so that a power cut leaves the name or not, and never half of it.
+// Package durable gives files names so that after a kill or a power cut there is a whole file of that name, or none.
 package durable
 
 import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strings"
 )
 
 // Link gives a file another name if nothing has that, and then takes its own away where a file can have but one. An error that
@@ -23,6 +25,26 @@ func Link(file, name string) error {
 		return lacking
 	}
 	return os.Rename(file, name)
+}
+
+// Prefix is what the names of files begin with that are to take a name when they are whole. They are in the same directory.
+func Prefix(name string) string { return "." + filepath.Base(name) + ".new-" }
+
+// Sweep removes what processes have left that were killed before a file took its name. Whoever calls it has seen to it that nobody
+// is making one.
+func Sweep(name string) error {
+	dir := filepath.Dir(name)
+	entries, err := os.ReadDir(dir)
+	errs := []error{err}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), Prefix(name)) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // SyncDir puts the names of a directory on the disk. Windows does so by itself.

@@ -31,3 +31,21 @@ func TestLink(t *testing.T) {
 	require.ErrorIs(t, durable.Link(filepath.Join(dir, "absent"), filepath.Join(dir, "new")), fs.ErrNotExist)
 	require.ErrorIs(t, durable.SyncDir(filepath.Join(dir, "absent")), fs.ErrNotExist)
 }
+
+func TestSweep(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "name")
+	left, err := os.CreateTemp(dir, durable.Prefix(name)+"*")
+	require.NoError(t, err)
+	require.NoError(t, left.Close())
+	others := []string{name, filepath.Join(dir, durable.Prefix("other")+"1")}
+	for _, other := range others {
+		require.NoError(t, os.WriteFile(other, nil, 0o600))
+	}
+	require.NoError(t, durable.Sweep(name))
+	require.NoFileExists(t, left.Name())
+	for _, other := range others {
+		require.FileExists(t, other)
+	}
+	require.ErrorIs(t, durable.Sweep(filepath.Join(dir, "absent", "name")), fs.ErrNotExist)
+}

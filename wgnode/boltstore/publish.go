@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"syscall"
 
 	"github.com/waylume/waylume/internal/durable"
@@ -17,9 +16,8 @@ import (
 // directory, which is for its owner only. Unless it is to overwrite, it fails with fs.ErrExist where a file is. After an
 // error path is as it was, and nothing else is left.
 func publish(path string, overwrite bool, write func(temporary string) error) (err error) {
-	dir, name := filepath.Split(path)
-	dir = filepath.Clean(dir)
-	file, err := os.CreateTemp(dir, temporaryPrefix(name)+"*")
+	dir := filepath.Dir(path)
+	file, err := os.CreateTemp(dir, durable.Prefix(path)+"*")
 	if err != nil {
 		return err
 	}
@@ -50,23 +48,13 @@ func publish(path string, overwrite bool, write func(temporary string) error) (e
 	return err
 }
 
-// temporaryPrefix is what the names of files begin with that publish makes for one that is to have a name.
-func temporaryPrefix(name string) string { return "." + name + ".new-" }
-
 // sweep removes what processes have left that were killed while they made the file at path. The caller has it locked: who makes
 // one to take its place has not. In a directory that the process may not read or change it leaves all.
 func sweep(path string) error {
 	if runtime.GOOS == "windows" { // where a file that is open keeps all its names
 		return nil
 	}
-	dir, name := filepath.Split(path)
-	dir = filepath.Clean(dir)
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), temporaryPrefix(name)) {
-			err = errors.Join(err, ignoreAbsent(os.Remove(filepath.Join(dir, e.Name()))))
-		}
-	}
+	err := durable.Sweep(path)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		return nil
 	}

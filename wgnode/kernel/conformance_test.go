@@ -21,9 +21,7 @@ import (
 func TestConformance(t *testing.T) {
 	t.Run("TUN", func(t *testing.T) { conformance.TestDataplane(t, harness(kernel.DriverTUN)) })
 	t.Run("module", func(t *testing.T) {
-		if !hasModule(t) {
-			t.Skip("this kernel has no WireGuard module; TestVM runs this where one is")
-		}
+		requireModule(t)
 		conformance.TestDataplane(t, harness(kernel.DriverModule))
 	})
 }

@@ -60,9 +60,7 @@ func TestTwoKeysAreMended(t *testing.T) {
 // that names what serves both, and changes nothing.
 func TestOneKey(t *testing.T) {
 	t.Run("module", func(t *testing.T) {
-		if !hasModule(t) {
-			t.Skip("this kernel has no WireGuard module; TestVM runs this where one is")
-		}
+		requireModule(t)
 		n := newNeighbour(t, kernel.Config{Interface: rigInterface, Driver: kernel.DriverModule}, 10)
 		key, former := n.cfg.PrivateKey, wgtypes.Key{}
 		var err error

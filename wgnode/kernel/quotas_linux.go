@@ -15,8 +15,8 @@ import (
 )
 
 // lookAtQuotas finds quotas that are used up and of which no event came, and those that somebody has set back, so that they would
-// let through what was used already: a quota sees each packet before a counter does, and so has never seen less. No change waits
-// for the reading.
+// let through what was used already: a quota sees each packet before a counter does, so that one which has seen less says too little.
+// No change waits for the reading.
 func (dp *Dataplane) lookAtQuotas(ctx context.Context) error {
 	dp.mu.RLock()
 	counted := make(map[string]uint64)

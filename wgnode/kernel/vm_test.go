@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/waylume/waylume/internal/testutil/vm"
 	"github.com/waylume/waylume/wgnode/kernel"
 )
@@ -15,11 +17,19 @@ func eachDriver(t *testing.T, test func(t *testing.T, driver kernel.Driver)) {
 	t.Helper()
 	t.Run("TUN", func(t *testing.T) { test(t, kernel.DriverTUN) })
 	t.Run("module", func(t *testing.T) {
-		if !hasModule(t) {
-			t.Skip("this kernel has no WireGuard module; TestVM runs this where one is")
-		}
+		requireModule(t)
 		test(t, kernel.DriverModule)
 	})
+}
+
+// requireModule skips a test whose kernel has no WireGuard module; in the machine of TestVM it must have one.
+func requireModule(t *testing.T) {
+	t.Helper()
+	if hasModule(t) {
+		return
+	}
+	require.False(t, vm.Inside(), "the virtual machine has no WireGuard module")
+	t.Skip("this kernel has no WireGuard module; TestVM runs this where one is")
 }
 
 // TestVM runs the tests of this package that need the kernel's WireGuard module in a virtual machine that has it, and

@@ -9,5 +9,6 @@
 //	}
 //
 // A key that was written is on the disk when Create or Replace returns, whole, and at every moment before that the file is what
-// it was. One that was removed is off it when Remove returns, as far as names go: its bytes may remain in blocks that are free. The package starts nothing and needs no privilege.
+// it was. One that was removed is off it when Remove returns, as far as names go: its bytes may remain in blocks that are free. The
+// package starts nothing and needs no privilege.
 package keyfile

@@ -47,9 +47,7 @@ func remove(path string, public wgtypes.Key) error {
 
 // removeName removes one name, if it is there, and puts that on the disk.
 func removeName(name string) error {
-	dir, base := filepath.Split(name)
-	dir = filepath.Clean(dir)
-	err := sweep(dir, base)
+	err := durable.Sweep(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // nor is there a directory
 	}
@@ -59,5 +57,5 @@ func removeName(name string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return durable.SyncDir(dir)
+	return durable.SyncDir(filepath.Dir(name))
 }

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
@@ -45,12 +44,11 @@ func write(path string, key wgtypes.Key, name func(from, to string) error) (err 
 	if key == (wgtypes.Key{}) {
 		return fmt.Errorf("%w: the key is all zeros", ErrNoKey)
 	}
-	dir, base := filepath.Split(path)
-	dir = filepath.Clean(dir)
-	if err := sweep(dir, base); err != nil {
+	dir := filepath.Dir(path)
+	if err := durable.Sweep(path); err != nil { // no key lies about longer than it must
 		return err
 	}
-	file, err := os.CreateTemp(dir, prefix(base)+"*")
+	file, err := os.CreateTemp(dir, durable.Prefix(path)+"*")
 	if err != nil {
 		return err
 	}
@@ -67,24 +65,4 @@ func write(path string, key wgtypes.Key, name func(from, to string) error) (err 
 		return err
 	}
 	return durable.SyncDir(dir)
-}
-
-// prefix is what the names of files begin with that are not whole yet.
-func prefix(base string) string { return "." + base + ".new-" }
-
-// sweep removes what a process that was killed has left: no key lies about longer than it must.
-func sweep(dir, base string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		if !strings.HasPrefix(entry.Name(), prefix(base)) {
-			continue
-		}
-		if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
 }

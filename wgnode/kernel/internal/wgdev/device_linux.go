@@ -57,8 +57,9 @@ type Device interface {
 // Lifecycle is how a device comes and goes.
 type Lifecycle interface {
 	// Open makes the interface, down and with no UDP socket, or adopts one of ours: then it stays up if it was up, and its
-	// peers and their sessions stay, unless it has another key: then it has no peers. MTU, key, port and mark are written only where they differ. A name that someone else has
-	// gives an error that matches [link.ErrTaken]. An Open that fails leaves nothing behind that it has made.
+	// peers and their sessions stay, unless it has another key: then it has no peers. MTU, key, port and mark are written
+	// only where they differ. A name that someone else has gives an error that matches [link.ErrTaken]. An Open that fails
+	// leaves nothing behind that it has made.
 	Open(ctx context.Context, cfg Config) (l link.Link, adopted bool, err error)
 	// Up opens the UDP socket, sets the interface up and returns the port. It changes nothing where both are so. A port that
 	// another program has gives an error that matches unix.EADDRINUSE; Up may be tried again.
