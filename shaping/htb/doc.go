@@ -54,5 +54,6 @@
 // would never pass. At less than 2.6 Mbit/s that is a longer delay than the plan asks for.
 //
 // A queue is sized for its leaf's limit or the lowest of the ceilings over it. When one of these changes, it is in force when
-// the call returns; the queues follow in the background.
+// the call returns; the queues follow in the background. A bfifo whose bound falls to half or less starts anew, empty: what it held
+// for a higher rate would take seconds at the lower, in which TCP backs off for longer still.
 package htb

@@ -3,6 +3,7 @@ package htb
 import (
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/florianl/go-tc"
 	"github.com/jsimonetti/rtnetlink/v2"
@@ -30,6 +31,9 @@ func (w *world) send(device int, c Class, frames int) error {
 			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, int(classID(c))); err != nil {
 				return err
 			}
+			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 4<<20); err != nil {
+				return err
+			}
 			for range frames {
 				err := unix.Sendto(fd, make([]byte, 500), 0, &unix.SockaddrLinklayer{Ifindex: w.devices[device].Index})
 				if err != nil {
@@ -42,15 +46,21 @@ func (w *world) send(device int, c Class, frames int) error {
 	return <-done
 }
 
-// TestPacketsFindTheirClass shows what a class as the priority of a packet does: in a leaf it counts, in a group it does not.
-func TestPacketsFindTheirClass(t *testing.T) {
-	w := newWorld(t)
+// setUp lets packets pass a device.
+func (w *world) setUp(t *testing.T, device int) {
+	t.Helper()
 	links, err := rtnetlink.Dial(&netlink.Config{NetNS: w.netns})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, links.Close()) }()
 	require.NoError(t, links.Link.Set(&rtnetlink.LinkMessage{
-		Index: uint32(w.devices[0].Index), Flags: unix.IFF_UP, Change: unix.IFF_UP,
+		Index: uint32(w.devices[device].Index), Flags: unix.IFF_UP, Change: unix.IFF_UP,
 	}))
+}
+
+// TestPacketsFindTheirClass shows what a class as the priority of a packet does: in a leaf it counts, in a group it does not.
+func TestPacketsFindTheirClass(t *testing.T) {
+	w := newWorld(t)
+	w.setUp(t, 0)
 	tree := w.open(t, w.config())
 	require.NoError(t, tree.Root(t.Context(), shaping.Limit{}))
 	group, err := tree.ClaimGroup(t.Context(), shaping.Limit{}, 1)
@@ -87,4 +97,56 @@ func TestPacketsFindTheirClass(t *testing.T) {
 	require.NoError(t, w.send(0, group, 5))
 	require.Equal(t, map[Class]uint32{rootClass: 7, group: 7, leaf: 7}, counts(), "a group's own packets pass unshaped")
 	require.GreaterOrEqual(t, direct(), before+5)
+}
+
+// TestFallenLimit has a limit fall steeply while packets wait: what would take minutes at the new rate is let go. One that falls a
+// little keeps them.
+func TestFallenLimit(t *testing.T) {
+	for _, kind := range []queueKind{queueBfifo, queueNone} {
+		w := newWorld(t)
+		var err error
+		w.planner, err = shaping.NewPlanner(0, shaping.Tuning{Queue: 10 * time.Second})
+		require.NoError(t, err)
+		w.queue = kind // or whichever this kernel has
+		w.setUp(t, 0)
+		tree := w.open(t, w.config())
+		require.NoError(t, tree.Root(t.Context(), shaping.Limit{}))
+		leaf, err := tree.Claim(t.Context(), 0, shaping.Limit{Download: 800e3})
+		require.NoError(t, err)
+		reader, err := tc.Open(&tc.Config{NetNS: w.netns})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, reader.Close()) }()
+		queue := func() (limit, waiting uint32) {
+			all, err := reader.Qdisc().Get()
+			require.NoError(t, err)
+			for _, o := range all {
+				if o.Ifindex != uint32(w.devices[0].Index) || o.Parent != classID(leaf) {
+					continue
+				}
+				switch o.Kind {
+				case "bfifo":
+					return o.Bfifo.Limit, o.Stats.Backlog
+				case "fq_codel":
+					return *o.FqCodel.Limit, o.Stats.Backlog
+				}
+			}
+			return 0, 0
+		}
+		change := func(rate shaping.Rate) (waiting uint32) {
+			before, _ := queue()
+			require.NoError(t, tree.Change(t.Context(), leaf, shaping.Limit{Download: rate}))
+			require.Eventually(t, func() bool {
+				var now uint32
+				now, waiting = queue()
+				return now != 0 && now != before
+			}, 10*time.Second, time.Millisecond)
+			return waiting
+		}
+		require.NoError(t, w.send(0, leaf, 450))
+		require.Greater(t, change(640e3), uint32(64<<10))
+		require.Less(t, change(8e3), uint32(64<<10))
+		require.NoError(t, w.send(0, leaf, 10))
+		_, waiting := queue()
+		require.NotZero(t, waiting, "a new queue takes packets")
+	}
 }

@@ -201,6 +201,9 @@ func (t *Tree) putQueue(device int, c Class, want queueParams) error {
 		err = t.write(addQdisc, want.object(index, c, true), device, c)
 	case before.kind == queueForeign || before.kind != queueUnknown && (before.kind != want.kind || before.flows != want.flows):
 		err = unix.EINVAL
+	case before.kind == queueBfifo && want.limit <= before.limit/2:
+		// A bfifo keeps what it holds when its limit falls, and that would take seconds at the lower rate. A new one is empty.
+		err = t.replaceTwice(device, c, classID(c), want.object(index, c, true))
 	default:
 		// The kernel finds it by its parent, at once; by the handle alone it would search one of 16 lists of all there are.
 		// The handle keeps it from changing another that somebody put there.
