@@ -24,7 +24,7 @@ func (n *Node) SetExpiry(ctx context.Context, s Subject, at time.Time) error {
 }
 
 // SetGracePeriod sets how long the node keeps a peer after its expiry, or each of the peers that an account has now. One that
-// is past the new end of its grace period is removed at once. Errors as for SetExpiry.
+// is past the new end of its grace period is removed right after, as at any end; [PeerRemoved] tells. Errors as for SetExpiry.
 func (n *Node) SetGracePeriod(ctx context.Context, s Subject, grace time.Duration) error {
 	var p problems
 	p.gracePeriod("GracePeriod", grace)

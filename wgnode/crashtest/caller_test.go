@@ -27,6 +27,8 @@ type caller struct {
 	doubt, retry *operation
 	// ended is how many peers came to their end, and rolled how many periods, as far as it was seen.
 	ended, rolled int
+	// graves says of peers that came to their end when that was, and by when the node was to know.
+	graves map[wgtypes.Key]string
 	// doubted is when it was asked.
 	doubted span
 
@@ -113,7 +115,7 @@ func (c *caller) ask(p *process, o operation) error {
 	if at.done = at.from.Add(-lateness); at.done.Before(c.born) {
 		at.done = c.born
 	}
-	c.ended += c.shard.bury(at.done)
+	c.bury(at.done)
 	c.touch(o)
 	c.expect(o, at)
 	came := c.sum(o.Subject, (*tally).came)
@@ -129,7 +131,7 @@ func (c *caller) ask(p *process, o operation) error {
 	}
 	after, err := c.shard.settle(o, a, at)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; asked at %v, in a life since %v%s", err, at.from, c.born, c.epitaphs(o))
 	}
 	if len(a.Repairs) > 0 && !c.mends {
 		return fmt.Errorf("a sync mended what nobody broke: %v", a.Repairs)
@@ -151,6 +153,32 @@ func (c *caller) ask(p *process, o operation) error {
 		return nil
 	}
 	return c.learn(a, at)
+}
+
+// bury takes away the peers whose time was over by then.
+func (c *caller) bury(by time.Time) {
+	for _, p := range c.shard.bury(by) {
+		c.ended++
+		if c.graves == nil {
+			c.graves = make(map[wgtypes.Key]string)
+		}
+		c.graves[p.spec.PublicKey] = fmt.Sprintf("it expired at %v, with a grace period of %v, and had to be gone by %v",
+			p.spec.ExpiresAt, p.spec.GracePeriod, by)
+	}
+}
+
+// epitaphs tells of the peers that an operation is about and that came to their end.
+func (c *caller) epitaphs(o operation) (text string) {
+	about := append([]wgtypes.Key{o.Subject.Peer}, o.Keys...)
+	for _, spec := range o.Peers {
+		about = append(about, spec.PublicKey)
+	}
+	for _, key := range about {
+		if c.graves[key] != "" {
+			text += fmt.Sprintf("; peer %s: %s", key, c.graves[key])
+		}
+	}
+	return text
 }
 
 // expect notes what an operation releases of addresses, if it is made.

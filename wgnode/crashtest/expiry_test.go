@@ -46,15 +46,16 @@ func (p *modelPeer) end() time.Time {
 	return p.spec.ExpiresAt.Add(p.spec.GracePeriod)
 }
 
-// bury takes away the peers whose time was over by then, and says how many.
-func (s *shard) bury(by time.Time) int {
-	before := len(s.peers)
+// bury takes away the peers whose time was over by then. One whose grace period was cut to less than had passed is over from that
+// call on: a node that lives may be as late with it as with any other.
+func (s *shard) bury(by time.Time) (buried []*modelPeer) {
 	for key, p := range s.peers {
-		if isPast(p.end(), by) {
+		if isPast(p.end(), by) && !p.changed.After(by) {
 			delete(s.peers, key)
+			buried = append(buried, p)
 		}
 	}
-	return before - len(s.peers)
+	return buried
 }
 
 // leaving are the peers that may be gone by then.
@@ -133,6 +134,7 @@ func applyExpiry(s *shard, o operation, at span) {
 		if end := p.end(); o.Subject.Account != "" && isPast(end, at.to) {
 			p.left = sooner(p.left, end)
 		}
+		p.changed = at.to
 		if o.Kind == expiring {
 			p.spec.ExpiresAt = o.At
 		} else {

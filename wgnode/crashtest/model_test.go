@@ -34,6 +34,8 @@ type modelPeer struct {
 	extra    []topUp
 	// left is when it may have gone at the earliest, before its end was changed; zero: it is there while its end has not come.
 	left time.Time
+	// changed is when its end was changed last, at the latest.
+	changed time.Time
 }
 
 // topUp is what a cap was topped up by, and when.
