@@ -13,6 +13,7 @@ import (
 
 	"golang.zx2c4.com/wireguard/tun/tuntest"
 
+	"github.com/waylume/waylume/internal/testutil/datagram"
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/wgnodetest/conformance"
@@ -51,13 +52,13 @@ func (f *flows) add() (flow uint32, t *tally) {
 
 // arrive counts a packet at the far server, and whether it is answered.
 func (f *flows) arrive(payload []byte) (answer bool) {
-	flow, answer, ok := label(payload)
+	flow, answer, ok := datagram.Label(payload)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !ok || int(flow) >= len(f.all) {
 		return false
 	}
-	size := uint64(len(payload) + headers)
+	size := uint64(len(payload) + datagram.Headers)
 	f.all[flow].arrived.Add(size)
 	if answer {
 		f.all[flow].answered.Add(size)
@@ -186,7 +187,7 @@ func connect(r *rand.Rand, p *modelPeer, key keyPair, node ready, f *flows, port
 		for {
 			select {
 			case packet := <-wire.Inbound:
-				if isAnswer(packet) {
+				if datagram.IsAnswer(packet) {
 					c.tally.receipt.Add(uint64(len(packet)))
 				}
 			case <-c.stop:
@@ -198,7 +199,7 @@ func connect(r *rand.Rand, p *modelPeer, key keyPair, node ready, f *flows, port
 		pace := time.NewTicker(microseconds(r, 2000))
 		defer pace.Stop()
 		for i := uint16(0); ; i++ {
-			packet := newPacket(from, firstPort+i%ports, flow, r.IntN(2) == 0, labelSize+r.IntN(maxPayload-labelSize))
+			packet := datagram.New(from, firstPort+i%ports, flow, r.IntN(2) == 0, datagram.LabelSize+r.IntN(datagram.MaxPayload-datagram.LabelSize))
 			c.tally.sent.Add(uint64(len(packet)))
 			select {
 			case wire.Outbound <- packet:

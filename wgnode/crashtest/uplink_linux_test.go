@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waylume/waylume/internal/testutil/datagram"
 	"github.com/waylume/waylume/internal/testutil/netns"
 	"github.com/waylume/waylume/wgnode"
 )
@@ -36,8 +37,8 @@ func newUplink(tb testing.TB, f *flows) *uplink {
 			if err != nil {
 				return
 			}
-			if packet := buf[:n]; isQuestion(packet) && f.arrive(packet[headers:]) {
-				turn(packet)
+			if packet := buf[:n]; datagram.IsQuestion(packet) && f.arrive(packet[datagram.Headers:]) {
+				datagram.Turn(packet)
 				_, _ = u.wire.Write(packet) // lost like any packet
 			}
 			u.packets.Add(1)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/waylume/waylume/internal/testutil/datagram"
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/wgnode"
 )
@@ -94,7 +95,7 @@ func (c *caller) judgeCaps(died time.Time) (exhausted int, err error) {
 		if passed > left {
 			errs = append(errs, fmt.Errorf("%d bytes have passed of %s, whose cap %v had %d left", passed, s, limit, left))
 		}
-		if passed > 0 && left-passed < maxPayload {
+		if passed > 0 && left-passed < datagram.MaxPayload {
 			exhausted++
 		}
 	}

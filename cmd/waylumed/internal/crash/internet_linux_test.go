@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"encoding/binary"
 	"io"
 	"math/rand/v2"
 	"net/netip"
@@ -13,10 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.zx2c4.com/wireguard/tun/tuntest"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
-	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/checksum"
-	"gvisor.dev/gvisor/pkg/tcpip/header"
 
+	"github.com/waylume/waylume/internal/testutil/datagram"
 	"github.com/waylume/waylume/internal/testutil/netns"
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/wgnode"
@@ -24,17 +21,10 @@ import (
 )
 
 const (
-	port       = 51820
-	headers    = header.IPv4MinimumSize + header.UDPMinimumSize
-	maxPayload = 1200
-	// labelSize is how much of a payload says whose it is, and whether it is to be answered.
-	labelSize = 5
+	port = 51820
 	// ports of a client are so many flows of the node.
 	ports = 16
 )
-
-// far is the server on the internet.
-var far = netip.MustParseAddrPort("192.0.2.10:9000")
 
 // tally is what passed of one peer, in bytes of IP packets: at the ends where it came, and where it was sent.
 type tally struct{ came, sent quota.Counters }
@@ -68,19 +58,21 @@ func (n *internet) serve() {
 			return
 		}
 		packet := buf[:size]
-		if !isDatagram(packet) || header.IPv4(packet).DestinationAddress() != tcpip.AddrFrom4(far.Addr().As4()) {
+		if !datagram.IsQuestion(packet) {
 			continue
 		}
-		data := packet[headers:]
-		answer := data[labelSize-1] == 1
-		n.count(int(binary.BigEndian.Uint32(data)), func(t *tally) {
+		peer, answer, ok := datagram.Label(packet[datagram.Headers:])
+		if !ok {
+			continue
+		}
+		n.count(int(peer), func(t *tally) {
 			t.came.Upload += uint64(size)
 			if answer {
 				t.sent.Download += uint64(size)
 			}
 		})
 		if answer {
-			turn(packet)
+			datagram.Turn(packet)
 			_, _ = n.wire.Write(packet) // lost like any packet
 		}
 	}
@@ -99,42 +91,6 @@ func (n *internet) look() []tally {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return append([]tally(nil), n.tallies...)
-}
-
-func isDatagram(packet []byte) bool {
-	return len(packet) >= headers+labelSize && packet[0] == 0x45 && header.IPv4(packet).TransportProtocol() == header.UDPProtocolNumber
-}
-
-// turn makes of a datagram the one that goes back with the same payload: checksums stay right, as they are sums.
-func turn(packet []byte) {
-	ip, udp := header.IPv4(packet), header.UDP(packet[header.IPv4MinimumSize:])
-	src, dst := ip.SourceAddress(), ip.DestinationAddress()
-	ip.SetSourceAddress(dst)
-	ip.SetDestinationAddress(src)
-	from := udp.SourcePort()
-	udp.SetSourcePort(udp.DestinationPort())
-	udp.SetDestinationPort(from)
-}
-
-// datagram is one from a peer to the far server.
-func datagram(from netip.Addr, port uint16, peer int, answer bool, payload int) []byte {
-	packet := make([]byte, headers+payload)
-	data := packet[headers:]
-	binary.BigEndian.PutUint32(data, uint32(peer))
-	if answer {
-		data[labelSize-1] = 1
-	}
-	src, dst := tcpip.AddrFrom4(from.As4()), tcpip.AddrFrom4(far.Addr().As4())
-	ip := header.IPv4(packet)
-	ip.Encode(&header.IPv4Fields{
-		TotalLength: uint16(len(packet)), TTL: 64, Protocol: uint8(header.UDPProtocolNumber), SrcAddr: src, DstAddr: dst,
-	})
-	ip.SetChecksum(^ip.CalculateChecksum())
-	udp := header.UDP(packet[header.IPv4MinimumSize:])
-	udp.Encode(&header.UDPFields{SrcPort: port, DstPort: far.Port(), Length: uint16(len(udp))})
-	sum := header.PseudoHeaderChecksum(header.UDPProtocolNumber, src, dst, uint16(len(udp)))
-	udp.SetChecksum(^udp.CalculateChecksum(checksum.Checksum(data, sum)))
-	return packet
 }
 
 // client is a peer's device, which sends as long as it is open.
@@ -160,7 +116,7 @@ func (n *internet) connect(r *rand.Rand, index int, p subject, server wgtypes.Ke
 		for {
 			select {
 			case packet := <-wire.Inbound:
-				if isDatagram(packet) {
+				if datagram.IsAnswer(packet) {
 					n.count(index, func(t *tally) { t.came.Download += uint64(len(packet)) })
 				}
 			case <-c.stop:
@@ -172,7 +128,8 @@ func (n *internet) connect(r *rand.Rand, index int, p subject, server wgtypes.Ke
 		pace := time.NewTicker(time.Duration(500+r.IntN(2000)) * time.Microsecond)
 		defer pace.Stop()
 		for i := uint16(0); ; i++ {
-			packet := datagram(p.peer.Addrs[0], 10_000+i%ports, index, r.IntN(2) == 0, labelSize+r.IntN(maxPayload-labelSize))
+			packet := datagram.New(p.peer.Addrs[0], 10_000+i%ports, uint32(index), r.IntN(2) == 0,
+				datagram.LabelSize+r.IntN(datagram.MaxPayload-datagram.LabelSize))
 			n.count(index, func(t *tally) { t.sent.Upload += uint64(len(packet)) })
 			select {
 			case wire.Outbound <- packet:
