@@ -190,9 +190,23 @@ var layers = []layer{
 	},
 	{
 		packages: []string{"./..."},
-		but:      []string{"./cmd/...", "./examples/...", "./internal/testutil/...", "./wgnode/wgnodetest/..."},
+		but:      []string{"./cmd/...", "./examples/...", "./internal/testutil/...", "./wgnode/wgnodetest/...", "./wgnode/httpapi/..."},
 		forbid:   []string{"github.com/spf13/...", "github.com/jedib0t/...", "flag", "net/http", "testing", "github.com/stretchr/...", "pgregory.net/..."},
 		reason:   "a library brings neither a command line, nor a web server, nor test tools",
+	},
+	{
+		packages: []string{"./wgnode/httpapi/..."},
+		forbid: []string{
+			"github.com/spf13/...", "github.com/jedib0t/...", "testing", "github.com/stretchr/...", "pgregory.net/...",
+			"gvisor.dev/...", "./wgnode/userspace/...", "./wgnode/kernel/...", "./wgnode/boltstore/...",
+		},
+		reason: "an API serves any node, whatever moves its packets and keeps its state",
+	},
+	{
+		packages: []string{"./wgnode/httpapi/problem", "./wgnode/httpapi/auth"},
+		forbid:   []string{"./..."},
+		except:   []string{"./wgnode/httpapi/problem", "./wgnode/httpapi/auth"},
+		reason:   "who may ask, and how a refusal reads, is of use before any API",
 	},
 	{
 		packages: []string{"./..."},
