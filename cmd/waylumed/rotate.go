@@ -13,7 +13,7 @@ import (
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/control"
 	"github.com/waylume/waylume/cmd/waylumed/internal/state"
-	"github.com/waylume/waylume/cmd/waylumed/internal/up"
+	"github.com/waylume/waylume/cmd/waylumed/internal/words"
 	"github.com/waylume/waylume/wgnode"
 )
 
@@ -89,9 +89,9 @@ func (f rotateFlags) read(overlaps bool) (time.Duration, error) {
 	case !overlaps:
 		return 0, nil
 	}
-	d, err := up.Duration(f.overlap)
+	d, err := words.Duration(f.overlap)
 	if err == nil && (d < wgnode.MinKeyOverlap || d > wgnode.MaxKeyOverlap) {
-		err = fmt.Errorf("is %s: give %s to %s, or --now for none", f.overlap, up.InWords(wgnode.MinKeyOverlap), up.InWords(wgnode.MaxKeyOverlap))
+		err = fmt.Errorf("is %s: give %s to %s, or --now for none", f.overlap, words.InWords(wgnode.MinKeyOverlap), words.InWords(wgnode.MaxKeyOverlap))
 	}
 	if err != nil {
 		return 0, fmt.Errorf("--overlap: %w", err)

@@ -2,7 +2,6 @@ package up
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -82,21 +81,4 @@ func (o Options) log(ctx context.Context, c choice) {
 		attrs = append(attrs, "why_not_kernel", c.why)
 	}
 	o.Logger.InfoContext(ctx, "chose the dataplane", attrs...)
-}
-
-// leaves are the errors that were joined into one.
-func leaves(err error) []error {
-	if err == nil {
-		return nil
-	}
-	var all []error
-	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
-		if joined, ok := inner.(interface{ Unwrap() []error }); ok {
-			for _, e := range joined.Unwrap() {
-				all = append(all, leaves(e)...)
-			}
-			return all
-		}
-	}
-	return []error{err}
 }

@@ -2,14 +2,12 @@ package up
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/waylume/waylume/wgnode"
+	"github.com/waylume/waylume/cmd/waylumed/internal/words"
 	"github.com/waylume/waylume/wgnode/kernel"
 )
 
@@ -91,59 +89,37 @@ func (s Settings) translation(r *reader, cfg *kernel.Config) {
 // control reads which ports of the host are closed, and to whom not.
 func (s Settings) control(r *reader, cfg *kernel.Config) {
 	for _, text := range s.ControlPorts {
-		port, err := strconv.ParseUint(text, 10, 16)
-		if err != nil || port == 0 {
-			r.add("control-ports", "%q is not a TCP port: give 1 to 65535", text)
+		port, err := words.Port(text)
+		if err != nil {
+			r.add("control-ports", "%v", err)
 			continue
 		}
-		cfg.ControlPorts = append(cfg.ControlPorts, uint16(port))
+		cfg.ControlPorts = append(cfg.ControlPorts, port)
 	}
 	if len(s.ControlPorts) == 0 && len(s.ControlAllow) > 0 {
 		r.add("control-ports", "is not given, and --control-allow says who reaches them: name them")
 		return
 	}
 	for _, text := range s.ControlAllow {
-		if prefix, ok := r.prefix("control-allow", text); ok {
-			cfg.ControlAllow = append(cfg.ControlAllow, prefix)
+		prefix, err := words.Prefix(text)
+		if err != nil {
+			r.add("control-allow", "%v", err)
+			continue
 		}
+		cfg.ControlAllow = append(cfg.ControlAllow, prefix)
 	}
-}
-
-// prefix reads a prefix; an address is one of a single host. A prefix with bits behind its length may be meant as either, which
-// nobody should guess where it opens something.
-func (r *reader) prefix(flag, text string) (netip.Prefix, bool) {
-	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
-		return netip.PrefixFrom(addr, addr.BitLen()), true
-	}
-	prefix, err := netip.ParsePrefix(text)
-	switch {
-	case err != nil:
-		r.add(flag, "%q is neither an address nor a prefix: give such as 198.51.100.7 or 198.51.100.0/24", text)
-		return netip.Prefix{}, false
-	case prefix != prefix.Masked():
-		r.add(flag, "%s is either %s or %s: give the one that is meant", text, prefix.Addr(), prefix.Masked())
-		return netip.Prefix{}, false
-	}
-	return prefix, true
 }
 
 // kernel has a dataplane check its part, which touches nothing.
 func (r *reader) kernel(cfg kernel.Config) {
-	dataplane, err := kernel.New(cfg)
-	if err == nil {
-		err = dataplane.Close()
-	}
 	flags := map[string]string{
 		"Interface": "interface", "Uplink": "uplink", "SourceAddrs": "source-addrs", "ControlAllow": "control-allow",
 	}
-	for _, problem := range leaves(err) {
-		text := problem.Error()
-		field, what, _ := strings.Cut(text, " is ")
-		field, _, _ = strings.Cut(field, "[")
-		if flag, ok := flags[field]; ok {
-			r.add(flag, "%s", what)
-		} else if !errors.Is(problem, wgnode.ErrNotSupported) { // which choose says, if it matters
-			r.problems = append(r.problems, text)
+	for _, problem := range words.Kernel(cfg) {
+		if flag, ok := flags[problem.Field]; ok {
+			r.add(flag, "%s", problem.Text)
+		} else {
+			r.problems = append(r.problems, problem.Text)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package up
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -11,12 +10,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/state"
+	"github.com/waylume/waylume/cmd/waylumed/internal/words"
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/shaping"
 	"github.com/waylume/waylume/usagelog"
 	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/kernel"
-	"github.com/waylume/waylume/wgnode/userspace"
 )
 
 // Settings are the words of a command line, as they were written; Default has what they are when nothing is.
@@ -73,7 +72,7 @@ type Settings struct {
 func Default() Settings {
 	return Settings{
 		ListenPort: 51820, Dataplane: autoDataplane, Interface: kernel.DefaultInterface, NAT: masquerade,
-		UsageLog: InWords(wgnode.DefaultUsageLogPeriod), UsageRetention: InWords(usagelog.DefaultRetention),
+		UsageLog: words.InWords(wgnode.DefaultUsageLogPeriod), UsageRetention: words.InWords(usagelog.DefaultRetention),
 		PeerName: "first", Speed: "20mbit", Cap: "1GiB", CapPeriod: "none",
 	}
 }
@@ -119,24 +118,18 @@ func (r *reader) add(flag, format string, args ...any) {
 }
 
 func (r *reader) rate(flag, text string) shaping.Rate {
-	rate, err := shaping.ParseRate(text)
-	if err == nil {
-		err = rate.Validate()
-	}
+	rate, err := words.Rate(text)
 	if err != nil {
-		r.add(flag, "%s", strings.TrimPrefix(err.Error(), "shaping: "))
+		r.add(flag, "%v", err)
 	}
 	return rate
 }
 
 // amount reads an amount of data; "none" and 0 are no cap.
 func (r *reader) amount(flag, text string) quota.Bytes {
-	if text == "none" {
-		return 0
-	}
-	amount, err := quota.ParseBytes(text)
+	amount, err := words.Amount(text)
 	if err != nil {
-		r.add(flag, "%s", strings.TrimPrefix(err.Error(), "quota: "))
+		r.add(flag, "%v", err)
 	}
 	return amount
 }
@@ -238,28 +231,12 @@ func (s Settings) resolvers(r *reader) []netip.Addr {
 
 // node has a node check its part, which touches nothing.
 func (r *reader) node(cfg wgnode.Config) {
-	dataplane, err := userspace.New(userspace.Config{})
-	if err == nil {
-		cfg.Dataplane = dataplane
-		var n *wgnode.Node
-		if n, err = wgnode.New(cfg); err == nil {
-			err = n.Close()
-		}
-	}
-	var invalid *wgnode.ValidationError
-	if !errors.As(err, &invalid) {
-		if err != nil {
-			r.problems = append(r.problems, err.Error())
-		}
-		return
-	}
 	flags := map[string]string{"Endpoint": "endpoint", "DNS": "dns", "ListenPort": "listen-port", "UsageLogPeriod": "usage-log"}
-	for _, problem := range invalid.Problems {
-		field, _, _ := strings.Cut(problem.Field, "[")
-		if flag, ok := flags[field]; ok {
-			r.add(flag, "%s", problem.Message)
+	for _, problem := range words.Node(cfg) {
+		if flag, ok := flags[problem.Field]; ok {
+			r.add(flag, "%s", problem.Text)
 		} else {
-			r.problems = append(r.problems, problem.Field+" "+problem.Message)
+			r.problems = append(r.problems, strings.TrimSpace(problem.Field+" "+problem.Text))
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"io"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -13,14 +12,6 @@ import (
 )
 
 func TestUsageSettings(t *testing.T) {
-	for text, want := range map[string]time.Duration{"90d": 90 * day, "36h": 36 * time.Hour, "15m": 15 * time.Minute} {
-		var r reader
-		require.Equal(t, want, r.duration("x", text))
-		require.Empty(t, r.problems)
-		require.Equal(t, text, InWords(want))
-	}
-	require.Equal(t, "1m30s", InWords(90*time.Second))
-
 	s := settings("x")
 	s.UsageLog, s.UsageRetention = "7m", "12h"
 	_, err := s.plan()
