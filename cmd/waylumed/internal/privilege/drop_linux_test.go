@@ -108,7 +108,7 @@ func TestDrop(t *testing.T) {
 // TestDropUnprivileged has a process give up what it does not have.
 func TestDropUnprivileged(t *testing.T) {
 	testutil.RequireRoot(t)
-	dir, err := os.MkdirTemp("", "privilege") // one that anybody may enter
+	dir, err := os.MkdirTemp("", "privilege") //nolint:usetesting // anybody must be able to enter it
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	require.NoError(t, os.Chmod(dir, 0o755))
