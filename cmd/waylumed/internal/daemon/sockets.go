@@ -1,0 +1,97 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"sync"
+)
+
+// unixPrefix begins the address of a Unix socket: "unix:/run/waylume/api.sock".
+const unixPrefix = "unix:"
+
+// listen opens a socket for an address, as the configuration has it.
+func listen(address string, mode fs.FileMode) (net.Listener, error) {
+	path, isUnix := strings.CutPrefix(address, unixPrefix)
+	if !isUnix {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", address, err)
+		}
+		return l, nil
+	}
+	l, err := listenUnix(path, mode)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return l, nil
+}
+
+// shortPath is as long as a socket's path may be on any system, in bytes: sun_path has 104 or 108, with a zero at the end.
+const shortPath = 103
+
+// listenUnix makes a socket that has its name only when it has its mode. One that nobody serves any more is replaced.
+func listenUnix(path string, mode fs.FileMode) (_ net.Listener, err error) {
+	fresh := path + ".new"
+	if len(fresh) > shortPath {
+		return nil, fmt.Errorf("a path of %d bytes is too long for a socket: use one of %d at most", len(path), shortPath-len(".new"))
+	}
+	if err := vacate(path); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: fresh, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	if err = os.Chmod(fresh, mode); err == nil {
+		err = os.Rename(fresh, path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.Close(), os.Remove(fresh))
+	}
+	return &namedListener{Listener: l, path: path}, nil
+}
+
+// vacate sees to it that a name is free for a socket.
+func vacate(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return errors.New("something else has that name: move it away")
+	}
+	if c, err := net.Dial("unix", path); err == nil {
+		_ = c.Close()
+		return errors.New("another program serves that socket: stop it, or use another path")
+	}
+	return os.Remove(path)
+}
+
+// namedListener takes its name away when it is closed, once: later the name may be another's.
+type namedListener struct {
+	net.Listener
+	path string
+	once sync.Once
+	err  error
+}
+
+func (l *namedListener) Close() error {
+	l.once.Do(func() {
+		err := os.Remove(l.path)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		l.err = errors.Join(err, l.Listener.Close())
+	})
+	return l.err
+}
