@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/state"
-	"github.com/waylume/waylume/cmd/waylumed/internal/up"
 	"github.com/waylume/waylume/wgnode/boltstore"
 )
 
@@ -59,7 +58,7 @@ func stateDir(sys system, named string) (string, error) {
 		return named, nil
 	}
 	home, _ := os.UserHomeDir() // without one, --state is asked for
-	dir := up.StateDir(sys.getenv, os.Geteuid() == 0, home)
+	dir := state.Dir(sys.getenv, os.Geteuid() == 0, home)
 	if dir == "" {
 		return "", usageError{errors.New("there is no home to look for the state in: name its directory with --state")}
 	}

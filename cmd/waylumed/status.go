@@ -13,7 +13,6 @@ import (
 	"github.com/waylume/waylume/cmd/waylumed/internal/control"
 	"github.com/waylume/waylume/cmd/waylumed/internal/state"
 	"github.com/waylume/waylume/cmd/waylumed/internal/status"
-	"github.com/waylume/waylume/cmd/waylumed/internal/up"
 )
 
 func statusCommand(sys system) *cobra.Command {
@@ -40,7 +39,7 @@ left out.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dir == "" {
 				home, _ := os.UserHomeDir() // without one, --state is asked for
-				if dir = up.StateDir(sys.getenv, os.Geteuid() == 0, home); dir == "" {
+				if dir = state.Dir(sys.getenv, os.Geteuid() == 0, home); dir == "" {
 					return usageError{errors.New("there is no home to look for the state in: name its directory with --state")}
 				}
 			}

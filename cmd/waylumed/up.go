@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/console"
+	"github.com/waylume/waylume/cmd/waylumed/internal/host"
+	"github.com/waylume/waylume/cmd/waylumed/internal/state"
 	"github.com/waylume/waylume/cmd/waylumed/internal/up"
 )
 
@@ -56,7 +58,7 @@ an IEC or an SI unit: 5GiB, 500MB, or none.`,
 			cmd.Flags().Visit(func(f *pflag.Flag) { s.Given = append(s.Given, f.Name) })
 			if s.State == "" {
 				home, _ := os.UserHomeDir() // up says what is missing
-				s.State = up.StateDir(sys.getenv, os.Geteuid() == 0, home)
+				s.State = state.Dir(sys.getenv, os.Geteuid() == 0, home)
 			}
 			if s.PrivateKeyFile == "" {
 				s.PrivateKeyFile = sys.getenv("WAYLUME_PRIVATE_KEY_FILE")
@@ -104,7 +106,7 @@ an IEC or an SI unit: 5GiB, 500MB, or none.`,
 		}
 	}
 	for flag, values := range map[string][]string{
-		"dataplane": up.Dataplanes(), "nat": up.NATs(), "cap-period": up.Periods(),
+		"dataplane": host.Dataplanes(), "nat": up.NATs(), "cap-period": up.Periods(),
 		"speed": rates(), "download": rates(), "upload": rates(), "account-speed": rates(), "cap": amounts(), "account-cap": amounts(),
 		"usage-log": up.UsagePeriods(), "usage-retention": {"31d", "90d", "366d"},
 		"interface": nil, "uplink": nil, "source-addrs": nil, "fwmark": nil, "control-ports": nil, "control-allow": nil, "peer-name": nil,

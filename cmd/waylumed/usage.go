@@ -13,7 +13,6 @@ import (
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/console"
 	"github.com/waylume/waylume/cmd/waylumed/internal/state"
-	"github.com/waylume/waylume/cmd/waylumed/internal/up"
 	"github.com/waylume/waylume/cmd/waylumed/internal/usage"
 )
 
@@ -130,7 +129,7 @@ func (f usageFlags) query(sys system, now time.Time) (usage.Query, error) {
 	dir := f.state
 	if dir == "" {
 		home, _ := os.UserHomeDir() // without one, --state is asked for
-		if dir = up.StateDir(sys.getenv, os.Geteuid() == 0, home); dir == "" {
+		if dir = state.Dir(sys.getenv, os.Geteuid() == 0, home); dir == "" {
 			wrong("state", "there is no home to look for the state in: name its directory")
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/console"
+	"github.com/waylume/waylume/cmd/waylumed/internal/host"
 	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/kernel"
 	"github.com/waylume/waylume/wgnode/userspace"
@@ -21,7 +22,7 @@ import (
 var errNoModule = fmt.Errorf("%w: this test's kernel has nothing: load something", wgnode.ErrNotSupported)
 
 // chosen is what settings for a dataplane come to where the kernel's can be had or not, and what is logged.
-func chosen(t *testing.T, s Settings, kernelErr error) (c choice, logged string, asked bool, err error) {
+func chosen(t *testing.T, s Settings, kernelErr error) (c host.Choice, logged string, asked bool, err error) {
 	t.Helper()
 	p, err := s.plan()
 	require.NoError(t, err)
@@ -30,9 +31,9 @@ func chosen(t *testing.T, s Settings, kernelErr error) (c choice, logged string,
 		Settings: s, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		supported: func(context.Context) error { asked = true; return kernelErr },
 	}
-	c, err = o.choose(t.Context(), p.kernel)
-	if c.dataplane != nil {
-		require.NoError(t, c.dataplane.Close())
+	c, err = o.want(p.kernel).Choose(t.Context())
+	if c.Dataplane != nil {
+		require.NoError(t, c.Dataplane.Close())
 	}
 	return c, log.String(), asked, err
 }
@@ -40,17 +41,17 @@ func chosen(t *testing.T, s Settings, kernelErr error) (c choice, logged string,
 func TestChooseUserspace(t *testing.T) {
 	c, logged, asked, err := chosen(t, settings(t.TempDir()), nil)
 	require.NoError(t, err)
-	require.IsType(t, &userspace.Dataplane{}, c.dataplane)
+	require.IsType(t, &userspace.Dataplane{}, c.Dataplane)
 	require.False(t, asked, "the system is not asked for what nobody wants")
-	require.NoError(t, c.why)
+	require.NoError(t, c.Why)
 	require.Contains(t, logged, "dataplane=userspace asked_for=true")
 
 	s := settings(t.TempDir())
-	s.Dataplane = autoDataplane
+	s.Dataplane = host.Auto
 	c, logged, _, err = chosen(t, s, errNoModule)
 	require.NoError(t, err)
-	require.IsType(t, &userspace.Dataplane{}, c.dataplane)
-	require.Equal(t, errNoModule, c.why)
+	require.IsType(t, &userspace.Dataplane{}, c.Dataplane)
+	require.Equal(t, errNoModule, c.Why)
 	require.Contains(t, logged, "dataplane=userspace asked_for=false")
 	require.Contains(t, logged, "load something")
 }
@@ -59,30 +60,30 @@ func TestChooseKernel(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("no other system has it")
 	}
-	for _, name := range []string{autoDataplane, kernelDataplane} {
+	for _, name := range []string{host.Auto, host.Kernel} {
 		s := settings(t.TempDir())
 		s.Dataplane, s.Interface, s.Uplink = name, "exit1", "eth0"
 		c, logged, _, err := chosen(t, s, nil)
 		require.NoError(t, err)
-		require.IsType(t, &kernel.Dataplane{}, c.dataplane)
-		require.Contains(t, c.about, "interface exit1")
+		require.IsType(t, &kernel.Dataplane{}, c.Dataplane)
+		require.Contains(t, c.About, "interface exit1")
 		require.Contains(t, logged, "dataplane=kernel")
 	}
 	busy := errors.New("busy")
-	require.ErrorContains(t, choice{kernel: true}.startError(busy, 1), "say --dataplane userspace")
-	require.Equal(t, busy, choice{kernel: true, asked: true}.startError(busy, 1))
+	require.ErrorContains(t, host.Choice{Kernel: true}.StartError(names(), busy, 1), "say --dataplane userspace")
+	require.Equal(t, busy, host.Choice{Kernel: true, Asked: true}.StartError(names(), busy, 1))
 }
 
 // What was asked for is never silently something else.
 func TestKernelIsNotThere(t *testing.T) {
 	s := settings(t.TempDir())
-	s.Dataplane = kernelDataplane
+	s.Dataplane = host.Kernel
 	_, _, _, err := chosen(t, s, errNoModule)
 	require.ErrorIs(t, err, wgnode.ErrNotSupported)
 	require.ErrorContains(t, err, "load something")
 	require.ErrorContains(t, err, "--dataplane userspace")
 
-	s.Dataplane, s.Uplink = autoDataplane, "eth0"
+	s.Dataplane, s.Uplink = host.Auto, "eth0"
 	_, _, _, err = chosen(t, s, errNoModule)
 	require.ErrorIs(t, err, errNoModule)
 	require.ErrorContains(t, err, "--uplink would do nothing without it")
@@ -92,7 +93,7 @@ func TestKernelIsNotThere(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = Options{Settings: s, supported: func(ctx context.Context) error { return ctx.Err() }}.choose(ctx, kernel.Config{})
+	_, err = Options{Settings: s, supported: func(ctx context.Context) error { return ctx.Err() }}.want(kernel.Config{}).Choose(ctx)
 	require.Equal(t, context.Canceled, err)
 }
 
@@ -102,9 +103,9 @@ func TestBadDataplane(t *testing.T) {
 		problems                []string
 	}{
 		{"ebpf", kernel.DefaultInterface, "", []string{`--dataplane: "ebpf" is not a dataplane: give auto, kernel, userspace`}},
-		{autoDataplane, "0", "a/b", []string{`--interface: "0": use 1 to 12`, `--uplink: "a/b": use the name`}},
-		{userspaceDataplane, "wl0", "", []string{"--interface: is about the kernel dataplane"}},
-		{userspaceDataplane, kernel.DefaultInterface, "eth0", []string{"--uplink: is about the kernel dataplane"}},
+		{host.Auto, "0", "a/b", []string{`--interface: "0": use 1 to 12`, `--uplink: "a/b": use the name`}},
+		{host.Userspace, "wl0", "", []string{"--interface: is about the kernel dataplane"}},
+		{host.Userspace, kernel.DefaultInterface, "eth0", []string{"--uplink: is about the kernel dataplane"}},
 	} {
 		s := settings("x")
 		s.Dataplane, s.Interface, s.Uplink = c.dataplane, c.link, c.uplink
@@ -120,13 +121,13 @@ func TestBadDataplane(t *testing.T) {
 
 func TestWhyIsShown(t *testing.T) {
 	s := settings(t.TempDir())
-	s.Dataplane = autoDataplane
+	s.Dataplane = host.Auto
 	shown, stop := runUpWith(t, Options{Settings: s, supported: func(context.Context) error { return errNoModule }})
 	require.Contains(t, shown.String(), "Dataplane    userspace, without privilege\n")
 	require.Contains(t, shown.String(), "not the kernel's: not supported: this test's kernel has nothing: load something\n")
 	stop()
 
-	s.Dataplane = kernelDataplane
+	s.Dataplane = host.Kernel
 	err := Run(t.Context(), Options{
 		Settings: s, Out: console.New(io.Discard, nil), supported: func(context.Context) error { return errNoModule },
 	})

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/waylume/waylume/cmd/waylumed/internal/host"
 	"github.com/waylume/waylume/cmd/waylumed/internal/words"
 	"github.com/waylume/waylume/wgnode/kernel"
 )
@@ -45,13 +46,13 @@ func (s Settings) aboutKernel() (flags []string) {
 // kernel reads what is about the kernel dataplane.
 func (s Settings) kernel(r *reader) kernel.Config {
 	switch s.Dataplane {
-	case autoDataplane, kernelDataplane:
-	case userspaceDataplane:
+	case host.Auto, host.Kernel:
+	case host.Userspace:
 		for _, flag := range s.aboutKernel() {
-			r.add(flag, "is about the kernel dataplane: leave it out, or say --dataplane %s", kernelDataplane)
+			r.add(flag, "is about the kernel dataplane: leave it out, or say --dataplane %s", host.Kernel)
 		}
 	default:
-		r.add("dataplane", "%q is not a dataplane: give %s", s.Dataplane, strings.Join(Dataplanes(), ", "))
+		r.add("dataplane", "%q is not a dataplane: give %s", s.Dataplane, strings.Join(host.Dataplanes(), ", "))
 	}
 	cfg := kernel.Config{
 		Interface: cmp.Or(s.Interface, kernel.DefaultInterface), Uplink: s.Uplink, FirewallMark: s.FirewallMark,
@@ -125,13 +126,13 @@ func (r *reader) kernel(cfg kernel.Config) {
 }
 
 // showKernel says what settings make of the host where they differ from what they are by default, and what is odd about them.
-func (r *runner) showKernel(line func(what, is string), host host) {
+func (r *runner) showKernel(line func(what, is string), seen sight) {
 	cfg := r.plan.kernel
 	if cfg.Uplink != "" {
 		line("Uplink", cfg.Uplink)
-		if !slices.Contains(host.interfaces, cfg.Uplink) {
+		if !slices.Contains(seen.interfaces, cfg.Uplink) {
 			line("", wrap(fmt.Sprintf("This host has no interface %s now: nothing leaves until it has. It has %s.",
-				cfg.Uplink, strings.Join(host.interfaces, ", ")), 90))
+				cfg.Uplink, strings.Join(seen.interfaces, ", ")), 90))
 		}
 	}
 	if cfg.NAT == kernel.NATNone {
@@ -141,7 +142,7 @@ func (r *runner) showKernel(line func(what, is string), host host) {
 		line("Peers leave", "as "+list(cfg.SourceAddrs))
 	}
 	for _, addr := range cfg.SourceAddrs {
-		if !slices.Contains(host.addrs, addr) {
+		if !slices.Contains(seen.addrs, addr) {
 			line("", wrap(fmt.Sprintf("%s is no address of this host now: answers come only if the network routes it here.", addr), 90))
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/waylume/waylume/cmd/waylumed/internal/host"
 	"github.com/waylume/waylume/internal/testutil"
 	"github.com/waylume/waylume/internal/testutil/netns"
 )
@@ -124,7 +125,7 @@ func TestKernelFlagsAtWork(t *testing.T) {
 	before := lookAround(t)
 
 	s := settings(t.TempDir())
-	s.Dataplane, s.Uplink, s.SourceAddrs, s.FirewallMark = kernelDataplane, n.link, []string{"192.0.2.9"}, 0xca6c
+	s.Dataplane, s.Uplink, s.SourceAddrs, s.FirewallMark = host.Kernel, n.link, []string{"192.0.2.9"}, 0xca6c
 	s.ControlPorts, s.ControlAllow = []string{fmt.Sprint(ports[0])}, []string{otherAddr}
 	shown, stop := runUp(t, s, nil)
 	text := shown.String()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/waylume/waylume/cmd/waylumed/internal/host"
 	"github.com/waylume/waylume/internal/testutil"
 	"github.com/waylume/waylume/internal/testutil/netns"
 )
@@ -25,7 +26,7 @@ func TestKernelDataplane(t *testing.T) {
 	before := lookAround(t)
 
 	s := settings(t.TempDir())
-	s.Dataplane, s.Uplink = autoDataplane, far
+	s.Dataplane, s.Uplink = host.Auto, far
 	shown, stop := runUp(t, s, nil)
 	text := shown.String()
 	require.Contains(t, text, "Dataplane    kernel, with interface waylume0")
@@ -40,7 +41,7 @@ func TestKernelDataplane(t *testing.T) {
 	require.Equal(t, before, lookAround(t))
 
 	// A second run finds its peer and what it used.
-	s.Dataplane = kernelDataplane
+	s.Dataplane = host.Kernel
 	shown, stop = runUp(t, s, nil)
 	require.Regexp(t, `│ (49|5\d)\.\d KiB, 0 % │`, shown.String())
 	stop()

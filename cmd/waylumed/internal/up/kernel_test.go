@@ -7,12 +7,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/console"
+	"github.com/waylume/waylume/cmd/waylumed/internal/host"
 	"github.com/waylume/waylume/wgnode/kernel"
 )
 
 func TestKernelFlags(t *testing.T) {
 	s := settings("x")
-	s.Dataplane, s.Interface, s.Uplink, s.FirewallMark, s.LeaveFirewalls = kernelDataplane, "exit1", "eth0", 0xca6c, true
+	s.Dataplane, s.Interface, s.Uplink, s.FirewallMark, s.LeaveFirewalls = host.Kernel, "exit1", "eth0", 0xca6c, true
 	s.SourceAddrs = []string{"203.0.113.9", "2001:db8::9"}
 	s.ControlPorts, s.ControlAllow = []string{"22", "8443"}, []string{"198.51.100.7", "192.0.2.0/24", "2001:db8:7::7", "2001:db8::/48"}
 	p, err := s.plan()
@@ -83,7 +84,7 @@ func TestBadKernelFlags(t *testing.T) {
 		},
 	} {
 		s := settings("x")
-		s.Dataplane = kernelDataplane
+		s.Dataplane = host.Kernel
 		set(&s)
 		_, err := s.plan()
 		require.EqualError(t, err, problem)
@@ -93,7 +94,7 @@ func TestBadKernelFlags(t *testing.T) {
 func TestShowKernel(t *testing.T) {
 	shown := func(cfg kernel.Config) (text string) {
 		r := &runner{Options: Options{Out: console.New(nil, nil)}, plan: plan{kernel: cfg}}
-		r.showKernel(func(what, is string) { text += what + "|" + is + "\n" }, host{
+		r.showKernel(func(what, is string) { text += what + "|" + is + "\n" }, sight{
 			interfaces: []string{"lo", "eth0"}, addrs: []netip.Addr{netip.MustParseAddr("203.0.113.9")},
 		})
 		return text

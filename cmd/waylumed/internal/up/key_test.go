@@ -13,6 +13,7 @@ import (
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/console"
 	"github.com/waylume/waylume/cmd/waylumed/internal/control"
+	"github.com/waylume/waylume/cmd/waylumed/internal/host"
 	"github.com/waylume/waylume/cmd/waylumed/internal/state"
 	"github.com/waylume/waylume/cmd/waylumed/internal/status"
 	"github.com/waylume/waylume/wgnode"
@@ -113,7 +114,7 @@ func TestKeyOverlap(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, node.Close()) })
 	require.NoError(t, node.Start(t.Context()))
-	server, err := control.Listen(state.Socket(dir), served{store, node})
+	server, err := control.Listen(state.Socket(dir), host.Served{Store: store, Node: node})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, server.Close()) })
 	var out bytes.Buffer

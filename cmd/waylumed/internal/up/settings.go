@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/waylume/waylume/cmd/waylumed/internal/host"
 	"github.com/waylume/waylume/cmd/waylumed/internal/state"
 	"github.com/waylume/waylume/cmd/waylumed/internal/words"
 	"github.com/waylume/waylume/quota"
@@ -71,7 +72,7 @@ type Settings struct {
 // Default are the settings of a command line without flags.
 func Default() Settings {
 	return Settings{
-		ListenPort: 51820, Dataplane: autoDataplane, Interface: kernel.DefaultInterface, NAT: masquerade,
+		ListenPort: 51820, Dataplane: host.Auto, Interface: kernel.DefaultInterface, NAT: masquerade,
 		UsageLog: words.InWords(wgnode.DefaultUsageLogPeriod), UsageRetention: words.InWords(usagelog.DefaultRetention),
 		PeerName: "first", Speed: "20mbit", Cap: "1GiB", CapPeriod: "none",
 	}

@@ -120,7 +120,7 @@ func (r *runner) showNode(status wgnode.Status) error {
 	}
 	line("Listens on", fmt.Sprintf("UDP port %d, all addresses", status.ListenPort))
 	line("Endpoint", endpoint)
-	if advice := r.how.advice(r.plan.node.Endpoint, status.ListenPort); advice != "" {
+	if advice := r.how.Advice(names(), r.plan.node.Endpoint, status.ListenPort); advice != "" {
 		line("", advice)
 	}
 	line("Public key", status.PublicKey.String())
@@ -129,16 +129,16 @@ func (r *runner) showNode(status wgnode.Status) error {
 	}
 	line("State", r.Settings.State)
 	line("Usage log", r.usageText())
-	line("Dataplane", r.chosen.about)
-	if r.chosen.why != nil {
-		line("", wrap("not the kernel's: "+r.chosen.why.Error(), 90))
+	line("Dataplane", r.chosen.About)
+	if r.chosen.Why != nil {
+		line("", wrap("not the kernel's: "+r.chosen.Why.Error(), 90))
 	}
-	if r.chosen.kernel {
-		host, err := lookAtHost(r.plan.kernel.Interface)
+	if r.chosen.Kernel {
+		seen, err := lookAtHost(r.plan.kernel.Interface)
 		if err != nil {
 			return err
 		}
-		r.showKernel(line, host)
+		r.showKernel(line, seen)
 	}
 	for _, limitation := range status.Limitations {
 		line("Limitation", wrap(limitation, 90))

@@ -5,21 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
-	"time"
-
-	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/console"
 	"github.com/waylume/waylume/cmd/waylumed/internal/control"
+	"github.com/waylume/waylume/cmd/waylumed/internal/host"
 	"github.com/waylume/waylume/cmd/waylumed/internal/state"
-	"github.com/waylume/waylume/cmd/waylumed/internal/status"
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/shaping"
 	"github.com/waylume/waylume/wgnode"
-	"github.com/waylume/waylume/wgnode/boltstore"
+	"github.com/waylume/waylume/wgnode/kernel"
 	"github.com/waylume/waylume/wgnode/userspace"
 )
 
@@ -41,20 +37,20 @@ func Run(ctx context.Context, opts Options) (err error) {
 	if err != nil {
 		return err
 	}
-	how := asTold
+	how := host.AsTold
 	if p.node.Endpoint == "" {
-		p.node.Endpoint, how = reach(primary())
+		p.node.Endpoint, how = host.Reach(host.Primary())
 	}
-	chosen, err := opts.choose(ctx, p.kernel)
+	chosen, err := opts.want(p.kernel).Choose(ctx)
 	if err != nil {
 		return err
 	}
-	store, err := openState(opts.Settings.State)
+	store, err := names().OpenState(opts.Settings.State)
 	if err != nil {
 		return err
 	}
 	p.node.Store, p.node.Logger = store, opts.Logger
-	p.node.Dataplane = chosen.dataplane
+	p.node.Dataplane = chosen.Dataplane
 	usage, err := opts.openUsage(p.usage)
 	if err != nil {
 		return errors.Join(err, store.Close())
@@ -67,7 +63,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 		return errors.Join(err, closeUsage(usage), store.Close())
 	}
 	defer func() { err = errors.Join(err, node.Close()) }()
-	server, unserved := control.Listen(state.Socket(opts.Settings.State), served{store, node})
+	server, unserved := control.Listen(state.Socket(opts.Settings.State), host.Served{Store: store, Node: node})
 	if unserved != nil { // the node is worth more than its backups
 		fmt.Fprintf(opts.Out, "No backup can be made, nor the key changed, while this node runs: %v\nNor can waylumed status ask it.\n\n", unserved)
 	} else {
@@ -76,7 +72,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 
 	r := &runner{Options: opts, node: node, plan: p, chosen: chosen, how: how, events: node.Subscribe()}
 	if err := node.Start(ctx); err != nil {
-		return chosen.startError(err, p.node.ListenPort)
+		return chosen.StartError(names(), err, p.node.ListenPort)
 	}
 	if err := r.welcome(ctx); err != nil {
 		return err
@@ -84,41 +80,23 @@ func Run(ctx context.Context, opts Options) (err error) {
 	return r.watch(ctx)
 }
 
-// served is what others may ask of the node.
-type served struct {
-	*boltstore.Store
-	node *wgnode.Node
+// names are the flags.
+func names() host.Names {
+	return host.Names{
+		State: "--state", PrivateKeyFile: "--private-key-file", AcceptNewKey: "--accept-new-key", ListenPort: "--listen-port",
+		Endpoint: "--endpoint", Dataplane: "--dataplane", UsageLog: "--usage-log",
+	}
 }
 
-// Report writes how the node is, as JSON.
-func (s served) Report(ctx context.Context, to io.Writer) error {
-	report, err := status.Of(ctx, s.node)
-	if err != nil {
-		return err
+// want is what the settings want of the host.
+func (o Options) want(cfg kernel.Config) host.Want {
+	w := host.Want{
+		Names: names(), Dataplane: o.Settings.Dataplane, Kernel: cfg, Logger: o.Logger, Dial: o.dial, Supported: o.supported,
 	}
-	return report.WriteJSON(to)
-}
-
-// RotateKey gives the node a new key.
-func (s served) RotateKey(ctx context.Context, overlap time.Duration) (control.Keys, error) {
-	rotated, err := s.node.RotateKey(ctx, wgnode.KeyRotation{Overlap: overlap})
-	if err != nil {
-		return control.Keys{}, err
+	for _, flag := range o.Settings.aboutKernel() {
+		w.KernelOnly = append(w.KernelOnly, "--"+flag)
 	}
-	return control.Keys{Public: rotated.PublicKey.String(), Former: rotated.FormerKey.String(), OverlapEnds: rotated.OverlapEnds}, nil
-}
-
-// EndKeyOverlap ends the overlap of the node's keys.
-func (s served) EndKeyOverlap(ctx context.Context) (control.Keys, error) {
-	was, _ := s.node.Status(ctx) // the keys are known also if the dataplane cannot be asked
-	if err := s.node.EndKeyOverlap(ctx); err != nil {
-		return control.Keys{}, err
-	}
-	keys := control.Keys{Public: was.PublicKey.String()}
-	if was.FormerKey != (wgtypes.Key{}) {
-		keys.Former = was.FormerKey.String()
-	}
-	return keys, nil
+	return w
 }
 
 // runner is a node that runs, and the person's view of it.
@@ -126,8 +104,8 @@ type runner struct {
 	Options
 	node   *wgnode.Node
 	plan   plan
-	chosen choice
-	how    reachability
+	chosen host.Choice
+	how    host.Reachability
 	events *wgnode.Subscription
 }
 

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +23,7 @@ import (
 	"golang.zx2c4.com/wireguard/tun/netstack"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/console"
+	"github.com/waylume/waylume/cmd/waylumed/internal/host"
 	"github.com/waylume/waylume/usagelog"
 	"github.com/waylume/waylume/wgnode/userspace"
 )
@@ -55,7 +55,7 @@ func (s *screen) waitFor(t *testing.T, text string) {
 // settings are those of a command line with a few flags, on the loopback and at any port.
 func settings(state string) Settings {
 	s := Default()
-	s.State, s.ListenPort, s.Endpoint, s.Dataplane = state, 0, "127.0.0.1", userspaceDataplane
+	s.State, s.ListenPort, s.Endpoint, s.Dataplane = state, 0, "127.0.0.1", host.Userspace
 	return s
 }
 
@@ -283,8 +283,7 @@ func TestStateIsNoDirectory(t *testing.T) {
 		err := Run(t.Context(), Options{Settings: settings(state), Out: console.New(io.Discard, nil)})
 		require.ErrorContains(t, err, "is not a directory: name one with --state")
 	}
-	require.ErrorContains(t, stateError("/there", os.ErrPermission), "This user cannot write to /there")
-	require.ErrorContains(t, choice{}.startError(os.ErrPermission, 53), "choose one of 1024 or more")
+	require.ErrorContains(t, host.Choice{}.StartError(names(), os.ErrPermission, 53), "choose one of 1024 or more")
 }
 
 func TestBadSettings(t *testing.T) {
@@ -306,34 +305,6 @@ func TestBadSettings(t *testing.T) {
 	require.NoError(t, err)
 	require.NotNil(t, p.node.DNS)
 	require.Empty(t, p.node.DNS)
-}
-
-func TestReach(t *testing.T) {
-	for addr, want := range map[string]reachability{
-		"8.8.8.8": public, "2a00::1": public, "192.168.1.2": nearby, "10.1.1.1": nearby, "100.64.3.4": nearby, "fd00::1": nearby,
-	} {
-		endpoint, r := reach(netip.MustParseAddr(addr))
-		require.Equal(t, addr, endpoint)
-		require.Equal(t, want, r, addr)
-		require.Contains(t, r.advice(endpoint, 51820), "UDP port 51820")
-	}
-	endpoint, r := reach(netip.Addr{})
-	require.Equal(t, "127.0.0.1", endpoint)
-	require.Contains(t, r.advice(endpoint, 51820), "--endpoint")
-	require.Empty(t, asTold.advice("x", 1))
-}
-
-func TestStateDir(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("paths here are of other systems")
-	}
-	env := func(value string) func(string) string {
-		return func(name string) string { return map[string]string{"XDG_STATE_HOME": value}[name] }
-	}
-	require.Equal(t, "/var/lib/waylume", StateDir(env("/x"), true, "/root"))
-	require.Equal(t, "/x/waylumed", StateDir(env("/x"), false, "/home/a"))
-	require.Equal(t, "/home/a/.local/state/waylumed", StateDir(env("relative"), false, "/home/a"))
-	require.Empty(t, StateDir(env(""), false, ""))
 }
 
 func TestWrap(t *testing.T) {
