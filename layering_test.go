@@ -203,6 +203,24 @@ var layers = []layer{
 		reason: "an API serves any node, whatever moves its packets and keeps its state",
 	},
 	{
+		packages: []string{"./wgnode/httpapi/..."},
+		but:      []string{"./wgnode/httpapi/idempotency/boltkeys"},
+		forbid:   []string{"go.etcd.io/..."},
+		reason:   "an embedder links a store of keys by choice",
+	},
+	{
+		packages: []string{"./wgnode/httpapi/idempotency"},
+		forbid:   []string{"./..."},
+		except:   []string{"./wgnode/httpapi/idempotency", "./wgnode/httpapi/problem", "./wgnode/httpapi/auth"},
+		reason:   "keys are of use to any API",
+	},
+	{
+		packages: []string{"./wgnode/httpapi/idempotency/boltkeys"},
+		forbid:   []string{"./..."},
+		except:   []string{"./wgnode/httpapi/idempotency/...", "./wgnode/httpapi/problem", "./wgnode/httpapi/auth", "./internal/durable"},
+		reason:   "a store of keys knows no node",
+	},
+	{
 		packages: []string{"./wgnode/httpapi/problem", "./wgnode/httpapi/auth"},
 		forbid:   []string{"./..."},
 		except:   []string{"./wgnode/httpapi/problem", "./wgnode/httpapi/auth"},

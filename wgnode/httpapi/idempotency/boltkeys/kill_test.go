@@ -1,0 +1,3 @@
+package boltkeys_test
+
+func serve([]string) error { return nil }
