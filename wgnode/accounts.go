@@ -18,7 +18,9 @@ func (n *Node) PutAccount(ctx context.Context, spec AccountSpec) (Account, error
 	return a, nil
 }
 
-func (n *Node) putAccount(ctx context.Context, spec AccountSpec) (Account, error) {
+func (n *Node) putAccount(ctx context.Context, spec AccountSpec) (_ Account, err error) {
+	ctx, end := n.trace(ctx, "put account", OfAccount(spec.ID), 1)
+	defer func() { end(err) }()
 	release, err := n.acquire(ctx)
 	if err != nil {
 		return Account{}, err
@@ -90,7 +92,9 @@ func (n *Node) RemoveAccountAndPeers(ctx context.Context, id string) error {
 	return nil
 }
 
-func (n *Node) removeAccount(ctx context.Context, id string, andPeers bool) error {
+func (n *Node) removeAccount(ctx context.Context, id string, andPeers bool) (err error) {
+	ctx, end := n.trace(ctx, "remove account", OfAccount(id), 1)
+	defer func() { end(err) }()
 	release, err := n.acquire(ctx)
 	if err != nil {
 		return err

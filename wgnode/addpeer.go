@@ -33,7 +33,9 @@ func (n *Node) AddPeer(ctx context.Context, spec PeerSpec) (AddedPeer, error) {
 	}
 }
 
-func (n *Node) addPeer(ctx context.Context, spec PeerSpec) (AddedPeer, error) {
+func (n *Node) addPeer(ctx context.Context, spec PeerSpec) (added AddedPeer, err error) {
+	ctx, end := n.trace(ctx, "add peer", OfPeer(spec.PublicKey), 1)
+	defer func() { end(err) }()
 	if err := n.life.check(); err != nil {
 		return AddedPeer{}, err
 	}

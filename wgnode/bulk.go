@@ -53,6 +53,8 @@ func (n *Node) AddPeers(ctx context.Context, specs []PeerSpec) ([]AddedPeer, err
 
 // addAll adds peers, all or none.
 func (n *Node) addAll(ctx context.Context, batch []*addition) (wrong []ItemError, err error) {
+	ctx, end := n.trace(ctx, "add peers", Subject{}, len(batch))
+	defer func() { end(err) }()
 	release, err := n.acquire(ctx)
 	if err != nil {
 		return nil, err
@@ -91,6 +93,8 @@ func (n *Node) RemovePeers(ctx context.Context, keys []wgtypes.Key) error {
 }
 
 func (n *Node) removeAll(ctx context.Context, keys []wgtypes.Key) (wrong []ItemError, err error) {
+	ctx, end := n.trace(ctx, "remove peers", Subject{}, len(keys))
+	defer func() { end(err) }()
 	release, err := n.acquire(ctx)
 	if err != nil {
 		return nil, err

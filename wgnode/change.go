@@ -64,9 +64,14 @@ func (n *Node) perform(ctx context.Context, steps ...step) error {
 	return nil
 }
 
-func (n *Node) unwind(ctx context.Context, steps []step) error {
+func (n *Node) unwind(ctx context.Context, steps []step) (err error) {
+	if len(steps) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unwindTimeout)
 	defer cancel()
+	ctx, end := n.trace(ctx, "undo", Subject{}, 0)
+	defer func() { end(err) }()
 	var errs []error
 	for _, s := range slices.Backward(steps) {
 		if s.undo == nil {
@@ -95,8 +100,8 @@ func (n *Node) stored(batch, inverse []Mutation) step {
 func (n *Node) applied(change, inverse Change) step {
 	return step{
 		name: "apply to dataplane",
-		do:   func(ctx context.Context) error { return n.cfg.Dataplane.Apply(ctx, change) },
-		undo: func(ctx context.Context) error { return n.cfg.Dataplane.Apply(ctx, inverse) },
+		do:   func(ctx context.Context) error { return n.apply(ctx, change) },
+		undo: func(ctx context.Context) error { return n.apply(ctx, inverse) },
 	}
 }
 
@@ -111,7 +116,9 @@ func (n *Node) commit(ctx context.Context, batch, inverse []Mutation) error {
 	if len(all) == 0 {
 		return nil
 	}
-	err := n.cfg.Store.Commit(ctx, all)
+	commitCtx, end := n.trace(ctx, "write to store", Subject{}, len(all))
+	err := n.cfg.Store.Commit(commitCtx, all)
+	end(err)
 	if n.life.check() == nil { // else who starts or closes the node hears of it
 		n.health.stored(ctx, err)
 	}

@@ -101,6 +101,9 @@ type Config struct {
 	// Store keeps peers, accounts and usage. Nil: a [MemoryStore]. The node closes it.
 	Store Store
 
+	// Tracer is told of what the node does as it is done. Nil: nobody is.
+	Tracer Tracer
+
 	// Logger receives what an operator should know. Nil: nothing is logged.
 	Logger *slog.Logger
 

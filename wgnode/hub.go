@@ -15,6 +15,7 @@ type hub struct {
 	last   uint64  // sequence of the newest event; 0: none yet
 	closed bool
 	wake   chan struct{} // closed at the next publish; nil while nobody waits
+	tally  eventTally
 }
 
 func newHub(size int) *hub { return &hub{ring: make([]Event, size)} }
@@ -34,6 +35,7 @@ func (h *hub) publish(events ...Event) {
 		e.Sequence, e.Time = h.last+1, now
 		h.ring[h.last%uint64(len(h.ring))] = e
 		h.last++
+		h.tally.add(e)
 	}
 	h.wakeLocked()
 }
@@ -69,6 +71,7 @@ func (h *hub) next(after uint64) (e Event, wait <-chan struct{}, closed bool) {
 	size := uint64(len(h.ring))
 	if missed := h.last - after; missed > size {
 		oldest := h.last - size + 1
+		h.tally.missed += oldest - 1 - after
 		return Event{
 			Sequence: oldest - 1,
 			Time:     h.ring[(oldest-1)%size].Time,

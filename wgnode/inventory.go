@@ -6,6 +6,7 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/waylume/waylume/isolation"
+	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/shaping"
 )
 
@@ -32,6 +33,9 @@ type inventory struct {
 	deadlines    deadlines
 	// sequence is the last one given to a peer or an account.
 	sequence uint64
+
+	// passed is what all peers moved since the node was made, removed ones too.
+	passed quota.Counters
 
 	// ranBefore is how long the node had run before it was started at since; see running.
 	ranBefore time.Duration

@@ -113,6 +113,8 @@ func (n *Node) meetDeadlines(ctx context.Context, now time.Time) {
 	if len(due) == 0 {
 		return
 	}
+	ctx, end := n.trace(ctx, "meet deadlines", Subject{}, len(due))
+	defer end(nil) // what failed is told by its parts
 	if err := n.expire(ctx, due, now); err != nil {
 		n.log.Warn("expired peers not removed", "error", err)
 	}
@@ -140,14 +142,16 @@ func (n *Node) meetDeadlines(ctx context.Context, now time.Time) {
 }
 
 // sync brings the dataplane to what it should be. The caller holds the slot.
-func (n *Node) sync(ctx context.Context) ([]Repair, error) {
-	repairs, err := n.mendKey(ctx)
+func (n *Node) sync(ctx context.Context) (repairs []Repair, err error) {
+	ctx, end := n.beginSync(ctx)
+	defer func() { end(err) }()
+	repairs, err = n.mendKey(ctx)
 	if err == nil {
 		var mended []Repair
 		mended, err = n.cfg.Dataplane.Sync(ctx, n.inv.state())
 		repairs = append(repairs, mended...)
 	}
-	if !errors.Is(ctx.Err(), context.Canceled) { // a caller who gave up says nothing about the dataplane
+	if !gaveUp(ctx) { // a caller who gave up says nothing about the dataplane
 		n.report(SyncFailed, err)
 		n.health.synced(err)
 	}
@@ -168,6 +172,9 @@ func (n *Node) sync(ctx context.Context) ([]Repair, error) {
 	}
 	return repairs, nil
 }
+
+// gaveUp reports that a caller has.
+func gaveUp(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
 
 // repaired is the event of a repair.
 func (n *Node) repaired(r Repair) Event {

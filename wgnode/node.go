@@ -45,6 +45,8 @@ type Node struct {
 	// lookAt is when the next checkpoint looks around; see pollAll.
 	lookAt time.Time
 
+	tasks tasks
+
 	mu  sync.RWMutex
 	inv inventory
 	// up is what a start made; it is set before the node runs, and not changed while it does, but for the keys.

@@ -80,7 +80,9 @@ func (n *Node) EndKeyOverlap(ctx context.Context) error {
 	return nil
 }
 
-func (n *Node) endKeyOverlap(ctx context.Context) error {
+func (n *Node) endKeyOverlap(ctx context.Context) (err error) {
+	ctx, end := n.trace(ctx, "end key overlap", Subject{}, 0)
+	defer func() { end(err) }()
 	release, err := n.acquire(ctx)
 	if err != nil {
 		return err

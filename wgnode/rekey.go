@@ -39,7 +39,9 @@ func (n *Node) RekeyPeer(ctx context.Context, key wgtypes.Key, keys PeerKeys) (R
 	return p, nil
 }
 
-func (n *Node) rekeyPeer(ctx context.Context, key wgtypes.Key, keys PeerKeys) (RekeyedPeer, error) {
+func (n *Node) rekeyPeer(ctx context.Context, key wgtypes.Key, keys PeerKeys) (_ RekeyedPeer, err error) {
+	ctx, end := n.trace(ctx, "rekey peer", OfPeer(key), 1)
+	defer func() { end(err) }()
 	if err := n.life.check(); err != nil {
 		return RekeyedPeer{}, err
 	}
@@ -91,7 +93,9 @@ func (n *Node) RekeyAccount(ctx context.Context, id string) ([]RekeyedPeer, erro
 	return rekeyed, nil
 }
 
-func (n *Node) rekeyAccount(ctx context.Context, id string) ([]RekeyedPeer, error) {
+func (n *Node) rekeyAccount(ctx context.Context, id string) (_ []RekeyedPeer, err error) {
+	ctx, end := n.trace(ctx, "rekey peers", OfAccount(id), 0)
+	defer func() { end(err) }()
 	release, err := n.acquire(ctx)
 	if err != nil {
 		return nil, err

@@ -20,7 +20,9 @@ func (n *Node) RemovePeer(ctx context.Context, key wgtypes.Key) error {
 	return nil
 }
 
-func (n *Node) removePeer(ctx context.Context, key wgtypes.Key) error {
+func (n *Node) removePeer(ctx context.Context, key wgtypes.Key) (err error) {
+	ctx, end := n.trace(ctx, "remove peer", OfPeer(key), 1)
+	defer func() { end(err) }()
 	release, err := n.acquire(ctx)
 	if err != nil {
 		return err

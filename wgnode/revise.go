@@ -30,7 +30,8 @@ type draft struct{ e, next entity }
 
 // edit makes a revision to a subject by name.
 func (n *Node) edit(ctx context.Context, r revision) error {
-	if err := n.tryEdit(ctx, r); err != nil {
+	err := n.traced(ctx, r.op, r.subject, func(ctx context.Context) error { return n.tryEdit(ctx, r) })
+	if err != nil {
 		return &OpError{r.op, r.subject, err}
 	}
 	return nil

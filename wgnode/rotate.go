@@ -57,7 +57,9 @@ func (n *Node) RotateKey(ctx context.Context, rotation KeyRotation) (RotatedKey,
 	return rotated, nil
 }
 
-func (n *Node) rotateKey(ctx context.Context, rotation KeyRotation) (RotatedKey, error) {
+func (n *Node) rotateKey(ctx context.Context, rotation KeyRotation) (_ RotatedKey, err error) {
+	ctx, end := n.trace(ctx, "rotate key", Subject{}, 0)
+	defer func() { end(err) }()
 	release, err := n.acquire(ctx)
 	if err != nil {
 		return RotatedKey{}, err

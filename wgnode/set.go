@@ -110,7 +110,7 @@ func (n *Node) SetNodeSpeedLimit(ctx context.Context, limit shaping.Limit) error
 // that there is nothing to do.
 func (n *Node) setNode(ctx context.Context, op string, invalid error,
 	prepare func(*inventory) (change Change, write func(*inventory))) error {
-	err := func() error {
+	err := n.traced(ctx, op, Subject{}, func(ctx context.Context) error {
 		release, err := n.acquire(ctx)
 		if err != nil {
 			return err
@@ -123,13 +123,13 @@ func (n *Node) setNode(ctx context.Context, op string, invalid error,
 		if write == nil {
 			return nil
 		}
-		if err := n.cfg.Dataplane.Apply(ctx, change); err != nil {
+		if err := n.apply(ctx, change); err != nil {
 			return fmt.Errorf("apply to dataplane: %w", err)
 		}
 		n.settle(write)
 		n.events.publish(Event{Kind: NodeChanged, Detail: op[len("set "):]})
 		return nil
-	}()
+	})
 	if err != nil {
 		return &OpError{Op: op, Err: err}
 	}

@@ -97,7 +97,9 @@ func queryOf[E entity](entities ...E) StatsQuery {
 // read takes counters from the dataplane into the ledgers, tells what happened, and returns the entities whose budget the
 // dataplane must now be given. The caller holds the slot.
 func (n *Node) read(ctx context.Context, q StatsQuery) (stale []entity, err error) {
-	stats, err := n.cfg.Dataplane.Stats(ctx, q)
+	statsCtx, end := n.trace(ctx, "read counters", Subject{}, len(q.Peers)+len(q.Accounts))
+	stats, err := n.cfg.Dataplane.Stats(statsCtx, q)
+	end(err)
 	if err != nil {
 		return nil, fmt.Errorf("read counters: %w", err)
 	}
@@ -110,6 +112,9 @@ func (n *Node) read(ctx context.Context, q StatsQuery) (stale []entity, err erro
 			continue
 		}
 		n.settle(func(inv *inventory) {
+			if p, ok := e.(*peer); ok {
+				inv.pass(p.counters, r.counters)
+			}
 			e.common().count(r.counters, r.depleted, now)
 			events = append(events, n.letPass(inv, e, now)...)
 		})
@@ -155,7 +160,7 @@ func (n *Node) enforce(ctx context.Context, stale []entity) error {
 	if len(change.SetPeers)+len(change.SetAccounts) == 0 {
 		return nil // none of them is active
 	}
-	if err := n.cfg.Dataplane.Apply(ctx, change); err != nil {
+	if err := n.apply(ctx, change); err != nil {
 		return fmt.Errorf("apply budgets to dataplane: %w", err)
 	}
 	n.settle(func(*inventory) {
@@ -193,7 +198,9 @@ func (n *Node) rollOver(ctx context.Context, due []entity) error {
 }
 
 // checkpoint reads all counters, puts in force what follows, and saves. The caller holds the slot.
-func (n *Node) checkpoint(ctx context.Context) error {
+func (n *Node) checkpoint(ctx context.Context) (err error) {
+	ctx, end := n.beginCheckpoint(ctx)
+	defer func() { end(err) }()
 	pollErr := n.pollAll(ctx)
 	batch, err := n.survey(ctx)
 	return errors.Join(pollErr, err, n.save(ctx, batch))

@@ -104,16 +104,16 @@ func (dp *Dataplane) applyPart(ctx context.Context, change wgnode.Change) error 
 		return errors.Join(err, dp.setDevice(calm, nil, s.former(s.leaving())), dp.giveUp(calm, s, err))
 	}
 	forward, back := s.batches()
-	if err := dp.nft.Commit(forward); err != nil {
+	if err := dp.commit(ctx, forward); err != nil {
 		return errors.Join(err, dp.setDevice(calm, nil, s.former(s.leaving())), dp.giveUp(calm, s, err))
 	}
 	// Nothing late of a former peer's reaches who has its address now.
-	err = dp.forgetFlows(s.taken())
+	err = dp.forgetFlows(ctx, s.taken())
 	if err == nil {
 		err = dp.setDevice(ctx, nil, s.entering())
 	}
 	if err != nil {
-		return errors.Join(err, dp.setDevice(calm, s.strangers(), nil), dp.nft.Commit(back), dp.setDevice(calm, nil, s.former(s.keys())),
+		return errors.Join(err, dp.setDevice(calm, s.strangers(), nil), dp.commit(calm, back), dp.setDevice(calm, nil, s.former(s.keys())),
 			s.classes.rollback(calm))
 	}
 	s.record()
@@ -138,12 +138,12 @@ func (dp *Dataplane) giveUp(ctx context.Context, s *step, cause error) error {
 		_, err := dp.bring(ctx, dp.set.State(), false)
 		return err
 	}
-	return s.resume()
+	return s.resume(ctx)
 }
 
 func (dp *Dataplane) setDevice(ctx context.Context, remove []wgtypes.Key, set []wgdev.Peer) error {
 	if len(remove)+len(set) == 0 {
 		return nil
 	}
-	return dp.device.Set(ctx, remove, set)
+	return dp.configure(ctx, remove, set)
 }

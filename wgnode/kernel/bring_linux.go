@@ -52,7 +52,7 @@ func (dp *Dataplane) bring(ctx context.Context, want wgnode.State, mend bool) (r
 		}
 	}
 	if asLeft {
-		mended, err := dp.tree.Sync(ctx)
+		mended, err := dp.syncClasses(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -191,7 +191,7 @@ func (dp *Dataplane) bringPeers(ctx context.Context) ([]wgnode.Repair, error) {
 	}
 	if have.PrivateKey != dp.fixed.PrivateKey || have.FormerKey != dp.fixed.FormerKey {
 		repairs := []wgnode.Repair{{What: "put the node's private key back into the device"}}
-		return repairs, dp.device.SetKeys(ctx, dp.fixed.PrivateKey, dp.fixed.FormerKey, dp.devicePeers())
+		return repairs, dp.setKeys(ctx, dp.fixed.PrivateKey, dp.fixed.FormerKey)
 	}
 	known := make(map[wgtypes.Key]wgdev.Peer, len(have.Peers))
 	for _, p := range have.Peers {
@@ -216,7 +216,7 @@ func (dp *Dataplane) bringPeers(ctx context.Context) ([]wgnode.Repair, error) {
 	if len(remove)+len(set) == 0 {
 		return nil, nil
 	}
-	return repairs, dp.device.Set(ctx, remove, set)
+	return repairs, dp.configure(ctx, remove, set)
 }
 
 // devicePeers are all peers of the records, as the device is to be told of them.

@@ -67,7 +67,7 @@ func (dp *Dataplane) SetControlAllow(ctx context.Context, allow []netip.Prefix) 
 	cfg.ControlAllow = allow
 	b := &nft.Batch{}
 	rules.ReplaceControl(b, cfg)
-	if err := dp.nft.Commit(b); err != nil {
+	if err := dp.commit(ctx, b); err != nil {
 		return err
 	}
 	dp.allowed = slices.Clone(allow)
@@ -76,11 +76,15 @@ func (dp *Dataplane) SetControlAllow(ctx context.Context, allow []netip.Prefix) 
 
 // forgetFlows ends the flows of addresses that were a peer's. The kernel looks through all its flows for it, some 20 ms with
 // its tables at their usual size: for addresses that nobody has yet, the sweep does it.
-func (dp *Dataplane) forgetFlows(addrs []netip.Addr) error {
+func (dp *Dataplane) forgetFlows(ctx context.Context, addrs []netip.Addr) error {
 	if len(addrs) == 0 || !dp.flowsKnown {
 		return nil
 	}
-	n, err := flows.Forget(addrs)
+	var n int
+	err := traced(ctx, "end flows", len(addrs), func(context.Context) (err error) {
+		n, err = flows.Forget(addrs)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -30,9 +30,9 @@ func (dp *Dataplane) SetKeys(ctx context.Context, key, former wgtypes.Key) error
 		return nil
 	}
 	if dp.device != nil { // else its interface is gone: the next repair makes it anew, with the keys that it finds here
-		if err := dp.device.SetKeys(ctx, key, former, dp.devicePeers()); err != nil {
+		if err := dp.setKeys(ctx, key, former); err != nil {
 			// What was done of it is undone whatever became of the caller.
-			back := dp.device.SetKeys(context.WithoutCancel(ctx), dp.fixed.PrivateKey, dp.fixed.FormerKey, dp.devicePeers())
+			back := dp.setKeys(context.WithoutCancel(ctx), dp.fixed.PrivateKey, dp.fixed.FormerKey)
 			return errors.Join(fmt.Errorf("kernel: change the private key: %w", err), back)
 		}
 	}

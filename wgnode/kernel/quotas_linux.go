@@ -73,20 +73,20 @@ func (dp *Dataplane) quotaSetBack(ctx context.Context, object string) error {
 	}
 	dp.fixed.Logger.Info("a quota has seen less than was counted: it is made anew", "quota", object)
 	s := newStep(dp)
-	err = s.anew(who)
+	err = s.anew(ctx, who)
 	if err == nil {
 		forward, _ := s.batches()
-		err = dp.nft.Commit(forward)
+		err = dp.commit(ctx, forward)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("make quota %s anew: %w", object, err), s.resume())
+		return errors.Join(fmt.Errorf("make quota %s anew: %w", object, err), s.resume(ctx))
 	}
 	s.record()
 	return nil
 }
 
 // anew plans other quotas for a subject, whose packets are held up meanwhile.
-func (s *step) anew(who subject) error {
+func (s *step) anew(ctx context.Context, who subject) error {
 	records := s.dp.records
 	var addrs []netip.Addr
 	keys := []wgtypes.Key{who.key}
@@ -107,7 +107,7 @@ func (s *step) anew(who subject) error {
 		m = &s.peers[who.key].meter
 	}
 	if !m.blocked() {
-		if err := s.pause(addrs); err != nil {
+		if err := s.pause(ctx, addrs); err != nil {
 			return err
 		}
 	}
@@ -151,7 +151,7 @@ func (dp *Dataplane) reach(ctx context.Context, who subject, object string) (new
 	}
 	if err == nil && len(s.notes) > 0 {
 		forward, _ := s.batches()
-		err = dp.nft.Commit(forward)
+		err = dp.commit(ctx, forward)
 	}
 	if err != nil {
 		return false, errors.Join(fmt.Errorf("quota %s is used up: %w", object, err), s.classes.rollback(context.WithoutCancel(ctx)))

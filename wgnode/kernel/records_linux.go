@@ -176,8 +176,11 @@ func (c *classes) group(ctx context.Context, old, next *account) error {
 		next.group = old.group
 		return c.change(ctx, old.group, effective(old.state.SpeedLimit, old.state.Throttle, &old.meter), limit)
 	}
-	class, err := c.tree.ClaimGroup(ctx, limit, 0)
-	if err != nil {
+	var class htb.Class
+	if err := traced(ctx, "htb class", 1, func(ctx context.Context) (err error) {
+		class, err = c.tree.ClaimGroup(ctx, limit, 0)
+		return err
+	}); err != nil {
 		return err
 	}
 	next.group = class
@@ -189,10 +192,13 @@ func (c *classes) change(ctx context.Context, class htb.Class, from, to shaping.
 	if from == to {
 		return nil
 	}
-	if err := c.tree.Change(ctx, class, to); err != nil {
+	set := func(ctx context.Context, limit shaping.Limit) error {
+		return traced(ctx, "htb class", 1, func(ctx context.Context) error { return c.tree.Change(ctx, class, limit) })
+	}
+	if err := set(ctx, to); err != nil {
 		return err
 	}
-	c.undo = append(c.undo, func(ctx context.Context) error { return c.tree.Change(ctx, class, from) })
+	c.undo = append(c.undo, func(ctx context.Context) error { return set(ctx, from) })
 	return nil
 }
 
@@ -213,8 +219,11 @@ func (c *classes) leaf(ctx context.Context, old, next *peer) error {
 		}
 		c.free = append(c.free, old.class)
 	}
-	class, err := c.tree.Claim(ctx, next.group, limit)
-	if err != nil {
+	var class htb.Class
+	if err := traced(ctx, "htb class", 1, func(ctx context.Context) (err error) {
+		class, err = c.tree.Claim(ctx, next.group, limit)
+		return err
+	}); err != nil {
 		return fmt.Errorf("shape peer %s: %w", next.state.PublicKey, err)
 	}
 	next.class = class

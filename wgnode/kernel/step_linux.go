@@ -93,7 +93,7 @@ func (s *step) setAccount(ctx context.Context, state wgnode.AccountState) error 
 			addrs = append(addrs, s.dp.records.peers[key].state.Addrs...)
 		}
 		var err error
-		if next.meter, err = s.meter(subject{account: state.ID}, old.meter, state.Budget, addrs); err != nil {
+		if next.meter, err = s.meter(ctx, subject{account: state.ID}, old.meter, state.Budget, addrs); err != nil {
 			return err
 		}
 	}
@@ -110,7 +110,7 @@ func (s *step) setPeer(ctx context.Context, state wgnode.PeerState) error {
 		s.note(subject{key: state.PublicKey}, meter{}, next.meter, state.Counters)
 	} else {
 		var err error
-		if next.meter, err = s.meter(subject{key: state.PublicKey}, old.meter, state.Budget, old.state.Addrs); err != nil {
+		if next.meter, err = s.meter(ctx, subject{key: state.PublicKey}, old.meter, state.Budget, old.state.Addrs); err != nil {
 			return err
 		}
 		// While an account was blocked, its peers' quotas may have seen what was not delivered.
@@ -140,7 +140,7 @@ func (s *step) account(id string) *account {
 
 // meter is a meter under another budget. If that needs another quota, the subject's packets are held up between the reading of
 // its counters and the transaction that puts the quota in force: some of them are lost, and no byte is uncounted.
-func (s *step) meter(who subject, old meter, b quota.Budget, addrs []netip.Addr) (meter, error) {
+func (s *step) meter(ctx context.Context, who subject, old meter, b quota.Budget, addrs []netip.Addr) (meter, error) {
 	if old.budget == b {
 		return old, nil
 	}
@@ -153,7 +153,7 @@ func (s *step) meter(who subject, old meter, b quota.Budget, addrs []netip.Addr)
 	}
 	next := old.with(b, now)
 	if next.limit.name != "" && next.limit.name != old.limit.name && !old.blocked() && len(addrs) > 0 {
-		if err := s.pause(addrs); err != nil {
+		if err := s.pause(ctx, addrs); err != nil {
 			return meter{}, err
 		}
 		if now, err = s.dp.counters(old.name); err != nil {
@@ -172,7 +172,7 @@ func (s *step) note(who subject, old, next meter, now quota.Counters) {
 }
 
 // pause keeps addresses from moving anything until the change is made or given up.
-func (s *step) pause(addrs []netip.Addr) error {
+func (s *step) pause(ctx context.Context, addrs []netip.Addr) error {
 	fresh := make(map[rules.Place]nft.Value)
 	for _, addr := range addrs {
 		place := rules.Blocked(s.dp.cfg.Interface, addr)
@@ -180,7 +180,7 @@ func (s *step) pause(addrs []netip.Addr) error {
 			fresh[place] = nft.Value{}
 		}
 	}
-	if err := s.dp.nft.Commit(difference(nil, fresh, nil, nil)); err != nil {
+	if err := s.dp.commit(ctx, difference(nil, fresh, nil, nil)); err != nil {
 		return err
 	}
 	maps.Copy(s.paused, fresh)
@@ -188,7 +188,9 @@ func (s *step) pause(addrs []netip.Addr) error {
 }
 
 // resume ends the pause of a change that was given up. Who is blocked anyway was never paused.
-func (s *step) resume() error { return s.dp.nft.Commit(difference(s.paused, nil, nil, nil)) }
+func (s *step) resume(ctx context.Context) error {
+	return s.dp.commit(ctx, difference(s.paused, nil, nil, nil))
+}
 
 // batches are the transaction of the change, and the one that undoes it.
 func (s *step) batches() (forward, back *nft.Batch) {

@@ -55,7 +55,7 @@ func (dp *Dataplane) bringTables(ctx context.Context, want wgnode.State, policy 
 			err = errors.Join(err, claims.rollback(context.WithoutCancel(ctx)))
 		}
 	}()
-	mended, err := dp.tree.Sync(ctx)
+	mended, err := dp.syncClasses(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (dp *Dataplane) bringTables(ctx context.Context, want wgnode.State, policy 
 		notes = append(notes, found...)
 	}
 	dp.nft.Trust(generation)
-	if err := dp.nft.Commit(b); err != nil {
+	if err := dp.commit(ctx, b); err != nil {
 		return nil, err
 	}
 	done = true

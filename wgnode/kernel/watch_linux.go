@@ -151,7 +151,7 @@ func (dp *Dataplane) forgetVacated(ctx context.Context) error {
 	if dp.life != isRunning {
 		return nil
 	}
-	return dp.forgetFlows(slices.Collect(maps.Keys(dp.vacated)))
+	return dp.forgetFlows(ctx, slices.Collect(maps.Keys(dp.vacated)))
 }
 
 // notify tells the node, from a goroutine of its own: a lock may be held.
