@@ -88,7 +88,9 @@ type PeerQuality struct {
 	EndpointChanges   uint64
 	EndpointChangedAt time.Time
 	Throughput        Throughput
-	Handshakes        HandshakeLoss
+	// Counters are the peer's as they were last read, at a checkpoint.
+	Counters   quota.Counters
+	Handshakes HandshakeLoss
 }
 
 // HandshakeAge is how long ago the last handshake was, at a moment; ok is false when none is known.
@@ -180,7 +182,7 @@ func (p *peer) qualityAt(now time.Time, stale time.Duration) PeerQuality {
 	if c := p.connection; c != nil && c.key == p.key {
 		q.ReadAt, q.WatchedSince, q.LastHandshake = wallClock(c.readAt), wallClock(c.since), wallClock(c.handshake)
 		q.Endpoint, q.EndpointChanges, q.EndpointChangedAt = c.endpoint, c.changes, wallClock(c.changedAt)
-		q.Handshakes, q.FormerKey = c.loss, c.formerKey
+		q.Handshakes, q.FormerKey, q.Counters = c.loss, c.formerKey, c.latest.counters
 		if now.Sub(c.latest.at) < stale {
 			q.Throughput = c.throughput()
 		}

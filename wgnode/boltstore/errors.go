@@ -25,7 +25,7 @@ var (
 
 // FileError says what could not be done with which file.
 type FileError struct {
-	// Op is what was attempted: "open", "load", "commit", "close", "backup", "check", "restore".
+	// Op is what was attempted: "open", "load", "commit", "close", "backup", "check", "restore", "measure".
 	Op string
 	// Path is the file's.
 	Path string

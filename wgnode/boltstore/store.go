@@ -155,6 +155,15 @@ func mapSize() int {
 // Path is the file's path as it was given to Open.
 func (s *Store) Path() string { return s.path }
 
+// Size is how much of the disk the file takes as a whole, free pages included, in bytes.
+func (s *Store) Size() (int64, error) {
+	info, err := os.Stat(s.path)
+	if err != nil {
+		return 0, explain("measure", s.path, err)
+	}
+	return info.Size(), nil
+}
+
 // Close unlocks the file. It waits for a Backup that is under way.
 func (s *Store) Close() error {
 	s.mu.Lock()
