@@ -211,20 +211,26 @@ var layers = []layer{
 	{
 		packages: []string{"./wgnode/httpapi/idempotency"},
 		forbid:   []string{"./..."},
-		except:   []string{"./wgnode/httpapi/idempotency", "./wgnode/httpapi/problem", "./wgnode/httpapi/auth"},
+		except:   []string{"./wgnode/httpapi/idempotency", "./wgnode/httpapi/problem", "./wgnode/httpapi/auth/..."},
 		reason:   "keys are of use to any API",
 	},
 	{
 		packages: []string{"./wgnode/httpapi/idempotency/boltkeys"},
 		forbid:   []string{"./..."},
-		except:   []string{"./wgnode/httpapi/idempotency/...", "./wgnode/httpapi/problem", "./wgnode/httpapi/auth", "./internal/durable"},
+		except:   []string{"./wgnode/httpapi/idempotency/...", "./wgnode/httpapi/problem", "./wgnode/httpapi/auth/...", "./internal/durable"},
 		reason:   "a store of keys knows no node",
 	},
 	{
-		packages: []string{"./wgnode/httpapi/problem", "./wgnode/httpapi/auth"},
+		packages: []string{"./wgnode/httpapi/problem", "./wgnode/httpapi/auth/..."},
 		forbid:   []string{"./..."},
-		except:   []string{"./wgnode/httpapi/problem", "./wgnode/httpapi/auth"},
+		except:   []string{"./wgnode/httpapi/problem", "./wgnode/httpapi/auth/..."},
 		reason:   "who may ask, and how a refusal reads, is of use before any API",
+	},
+	{
+		packages: []string{"./wgnode/httpapi/auth/sign"},
+		forbid:   []string{"..."},
+		except:   []string{"./wgnode/httpapi/auth/sign", "github.com/golang-jwt/jwt/v5"},
+		reason:   "who signs requests needs nothing of who answers them",
 	},
 	{
 		packages: []string{"./..."},

@@ -1,4 +1,3 @@
-// Package auth says who has made a request, and what they may do.
 package auth
 
 import (
@@ -15,6 +14,9 @@ const (
 	PeersWrite Scope = "peers:write" // add, change and remove peers and accounts
 	NodeAdmin  Scope = "node:admin"  // see and change the node itself: status, drain, keys, events, configuration
 )
+
+// Scopes returns all that there are.
+func Scopes() []Scope { return []Scope{PeersRead, PeersWrite, NodeAdmin} }
 
 // Principal is who has made a request.
 type Principal struct {
