@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -48,7 +49,7 @@ func (l *Log) lead(b *batch) {
 	defer l.writing.Unlock()
 	l.mu.Lock()
 	l.next = nil
-	records := append(l.late, b.records...)
+	records := slices.Concat(l.late, b.records)
 	l.late = nil
 	l.mu.Unlock()
 	b.err = l.write(records)
@@ -96,7 +97,7 @@ func (l *Log) tidy(now time.Time) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	l.mu.Lock()
-	records := append(l.late, l.refusals.take(now)...)
+	records := slices.Concat(l.late, l.refusals.take(now))
 	l.late = nil
 	l.mu.Unlock()
 	if err := l.write(records); err != nil {

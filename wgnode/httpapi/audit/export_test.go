@@ -1,5 +1,7 @@
 package audit
 
+import "time"
+
 // Disk is what the writer does with a segment.
 type Disk = disk
 
@@ -9,6 +11,17 @@ func (l *Log) WrapDisk(wrap func(Disk) Disk) {
 	defer l.writing.Unlock()
 	l.w.wrap = wrap
 	l.w.file = wrap(l.w.file)
+}
+
+// Rotate begins another segment.
+func (l *Log) Rotate() error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := l.w.rotate(time.Now())
+	l.head = l.w.head
+	return err
 }
 
 // Kill leaves the files as they are, as a kill does.
@@ -29,3 +42,11 @@ const (
 	RefusalWindow = refusalWindow
 	RefusalsEach  = refusalsEach
 )
+
+// AppendAt appends an event as if it were that time.
+func (l *Log) AppendAt(now time.Time) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	_, err := l.w.append(now, []*Record{{Kind: KindEvent}})
+	return err
+}

@@ -177,8 +177,8 @@ func (l *Log) Close() error {
 	defer l.writing.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	last := append(l.late, l.refusals.take(time.Time{})...)
-	_, err := l.w.append(time.Now(), append(last, &Record{Kind: KindClose}))
+	last := slices.Concat(l.late, l.refusals.take(time.Time{}), []*Record{{Kind: KindClose}})
+	_, err := l.w.append(time.Now(), last)
 	l.head = l.w.head
 	return explain("close", l.dir, errors.Join(err, l.w.close(), l.lock.Close()))
 }

@@ -168,7 +168,7 @@ func TestKeys(t *testing.T) {
 	_, err = audit.ReadKey(path)
 	require.ErrorIs(t, err, audit.ErrKey)
 	require.ErrorContains(t, err, "chmod 600")
-	for _, bad := range []string{"", "c2hvcnQ=", "AQEB AQEB", strings.Repeat("A", 4000)} {
+	for _, bad := range []string{"", "c2hvcnQ=", "no base64", strings.Repeat("A", 4000)} {
 		path := filepath.Join(t.TempDir(), "key")
 		write(t, path, []byte(bad))
 		_, err = audit.ReadKey(path)

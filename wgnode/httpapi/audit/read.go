@@ -35,7 +35,7 @@ func Read(path string, each func(Record) error) error {
 				switch {
 				case l.torn:
 					return nil
-				case l.err != nil:
+				case l.wrong != "":
 					damaged++
 					return nil
 				}

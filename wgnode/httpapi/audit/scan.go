@@ -14,10 +14,10 @@ import (
 const maxLine = 16 << 20
 
 // What is wrong with a line by itself.
-var (
-	errForm = errors.New("is no line of an audit log")
-	errHash = errors.New("is not what was written: its hash does not fit")
-	errLong = errors.New("is longer than any line of an audit log")
+const (
+	badForm = "is no line of an audit log"
+	badHash = "is not what was written: its hash does not fit"
+	tooLong = "is longer than any line of an audit log"
 )
 
 // line is one of a segment.
@@ -26,9 +26,9 @@ type line struct {
 	// offset and length are where in the file it is, in bytes.
 	offset, length int64
 	record         Record
-	// err is what is wrong with the line by itself; torn: it does not end, as after a kill.
-	err  error
-	torn bool
+	// wrong is what is wrong with the line by itself; torn: it does not end, as after a kill.
+	wrong string
+	torn  bool
 }
 
 // scan hands the lines of a segment to each. The hashes are checked with the sealer that choose returns for the first line;
@@ -47,22 +47,20 @@ func scan(r io.Reader, choose func(first Record) (*sealer, error), each func(lin
 		}
 		l = line{number: l.number + 1, offset: l.offset + l.length, length: int64(len(text)) + long}
 		l.torn = text[len(text)-1] != '\n' && long == 0
-		hash, body, bad := split(text)
+		hash, body, ok := split(text)
 		switch {
 		case long > 0:
-			l.err = errLong
-		case bad != nil:
-			l.err = bad
-		default:
-			l.err = parse(body, hash, &l.record)
+			l.wrong = tooLong
+		case !ok || !parse(body, hash, &l.record):
+			l.wrong = badForm
 		}
 		if l.number == 1 {
 			if seal, err = choose(l.record); err != nil {
 				return err
 			}
 		}
-		if l.err == nil && seal != nil && !hmac.Equal([]byte(seal.seal(body)), hash) {
-			l.err = errHash
+		if l.wrong == "" && seal != nil && !hmac.Equal([]byte(seal.seal(body)), hash) {
+			l.wrong = badHash
 		}
 		if err := each(l); err != nil {
 			return err
@@ -86,17 +84,17 @@ func readLine(b *bufio.Reader) (text []byte, long int64, err error) {
 }
 
 // split parts a line into what was hashed and the hash.
-func split(text []byte) (hash, body []byte, err error) {
+func split(text []byte) (hash, body []byte, ok bool) {
 	const tail = len(hashField) + len(zeroHash) + len("\"}\n")
 	at := len(text) - tail
 	if at < 0 || !bytes.HasPrefix(text[at:], []byte(hashField)) || !bytes.HasSuffix(text, []byte("\"}\n")) {
-		return nil, nil, errForm
+		return nil, nil, false
 	}
 	hash = text[at+len(hashField) : len(text)-len("\"}\n")]
 	if !isHash(hash) {
-		return nil, nil, errForm
+		return nil, nil, false
 	}
-	return hash, text[:at:at], nil
+	return hash, text[:at:at], true
 }
 
 // isHash reports whether a text is a hash as we write it; upper-case digits are not.
@@ -108,11 +106,12 @@ func isHash(text []byte) bool {
 	return err == nil
 }
 
-func parse(body, hash []byte, r *Record) error {
+// parse reads what was hashed into a record.
+func parse(body, hash []byte, r *Record) bool {
 	if err := json.Unmarshal(append(body, '}'), r); err != nil {
 		*r = Record{}
-		return errForm
+		return false
 	}
 	r.Hash = string(hash)
-	return nil
+	return true
 }

@@ -64,7 +64,7 @@ func unchecked(Record) (*sealer, error) { return nil, nil }
 func (s segment) look(dir string) (segment, error) {
 	err := readSegment(filepath.Join(dir, s.name()), func(r io.Reader) error {
 		return scan(r, unchecked, func(l line) error {
-			if l.err == nil && l.record.Kind == KindSegment {
+			if l.wrong == "" && l.record.Kind == KindSegment {
 				s.began, s.before = l.record.Time, l.record.Previous
 			}
 			return errStop

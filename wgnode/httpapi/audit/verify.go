@@ -178,8 +178,8 @@ func (v *verifier) line(l line) error {
 	}
 	r := &l.record
 	switch {
-	case l.err != nil:
-		wrong("%v", l.err)
+	case l.wrong != "":
+		wrong("%s", l.wrong)
 		v.lost = true
 		return nil
 	case (l.number == 1) != (r.Kind == KindSegment && r.Segment != nil):

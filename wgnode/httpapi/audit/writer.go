@@ -83,14 +83,16 @@ func (w *writer) write(now time.Time, records []*Record) error {
 	if len(records) == 0 {
 		return nil
 	}
-	head, err := w.head, error(nil)
+	head := w.head
 	w.buf = w.buf[:0]
 	for _, r := range records {
+		var err error
 		if head, err = w.line(now, r, head); err != nil {
 			return err
 		}
 	}
-	if _, err = w.file.Write(w.buf); err == nil {
+	_, err := w.file.Write(w.buf)
+	if err == nil {
 		err = w.file.Sync()
 	}
 	if err != nil {
@@ -98,11 +100,16 @@ func (w *writer) write(now time.Time, records []*Record) error {
 		return errors.Join(err, w.mend()) // what failed is not to be taken for written after a kill
 	}
 	w.size += int64(len(w.buf))
+	w.reach(head)
+	return nil
+}
+
+// reach takes a line for the last on the disk.
+func (w *writer) reach(head Head) {
 	w.head = head
 	if err := head.write(w.headFile); err != nil {
 		w.opts.Logger.Warn("head of the audit log not written", "error", err)
 	}
-	return nil
 }
 
 // line appends the line of a record to the buffer, and returns the head that it makes.
@@ -162,7 +169,8 @@ func (w *writer) rotate(now time.Time) error {
 		return errors.Join(err, os.Remove(path))
 	}
 	former := w.file
-	w.file, w.size, w.head = file, int64(len(w.buf)), head
+	w.file, w.size = file, int64(len(w.buf))
+	w.reach(head)
 	w.segments = append(w.segments, s)
 	if former != nil {
 		if err := former.Close(); err != nil { // all in it was synced
