@@ -195,6 +195,12 @@ var layers = []layer{
 		reason:   "a library brings neither a command line, nor a web server, nor test tools",
 	},
 	{
+		packages: []string{"./..."},
+		but:      []string{"./cmd/...", "./examples/...", "./wgnode/httpapi/..."},
+		forbid:   []string{"github.com/prometheus/...", "go.opentelemetry.io/..."},
+		reason:   "a node tells of itself with Totals and to a Tracer; who sends that where is a matter of the API's",
+	},
+	{
 		packages: []string{"./wgnode/httpapi/..."},
 		forbid: []string{
 			"github.com/spf13/...", "github.com/jedib0t/...", "testing", "github.com/stretchr/...", "pgregory.net/...",
