@@ -1,0 +1,184 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/wgnode"
+	"github.com/waylume/waylume/wgnode/httpapi/auth"
+	"github.com/waylume/waylume/wgnode/httpapi/internal/param"
+	"github.com/waylume/waylume/wgnode/httpapi/problem"
+	api "github.com/waylume/waylume/wgnode/httpapi/v1"
+)
+
+const peersPath = Prefix + "/peers"
+
+type createPeer struct {
+	bodyOf[api.PeerSpec]
+	param.QR
+}
+
+type changePeer struct {
+	param.Peer
+	param.Conditions
+	bodyOf[api.PeerSettings]
+}
+
+type rekeyPeer struct {
+	param.Peer
+	param.Conditions
+	bodyOf[api.PeerKeys]
+	param.QR
+}
+
+type removePeer struct {
+	param.Peer
+	param.Conditions
+}
+
+func (a *API) addPeerRoutes() {
+	register(a, operation{
+		id: "create-peer", method: http.MethodPost, path: peersPath, tag: "peers", scope: auth.PeersWrite, summary: "Create a peer",
+		description: "When the answer comes, the peer is durable and can connect. Asking again for a peer with the same public key and " +
+			"specification changes nothing, and is answered with status 200.",
+		status: http.StatusCreated, refusals: []int{http.StatusConflict, http.StatusServiceUnavailable}, body: typeOf[api.PeerSpec](),
+		example: map[string]any{"name": "Ada's phone", "speed_limit": map[string]any{"download": "20mbit", "upload": 5_000_000},
+			"data_cap": map[string]any{"bytes": "100GiB", "period": map[string]any{"kind": "monthly"}}},
+	}, a.createPeer)
+	register(a, operation{
+		id: "change-peer", method: http.MethodPatch, path: peersPath + "/{id}", tag: "peers", scope: auth.PeersWrite, summary: "Change a peer",
+		description: "The body is a JSON merge patch (RFC 7396): what it leaves out stays, null takes away. All of it is checked before the " +
+			"first change is made, and what was changed is changed back when a later part fails.",
+		refusals: []int{http.StatusNotFound, http.StatusPreconditionFailed}, body: typeOf[api.PeerSettings](), patch: true,
+		example: map[string]any{"speed_limit": map[string]any{"download": "50mbit"}, "expires_at": nil},
+	}, a.changePeer)
+	register(a, operation{
+		id: "remove-peer", method: http.MethodDelete, path: peersPath + "/{id}", tag: "peers", scope: auth.PeersWrite, summary: "Remove a peer",
+		refusals: []int{http.StatusNotFound, http.StatusPreconditionFailed},
+	}, a.removePeer)
+	register(a, operation{
+		id: "rekey-peer", method: http.MethodPost, path: peersPath + "/{id}/rekey", tag: "peers", scope: auth.PeersWrite,
+		summary:     "Give a peer other keys",
+		description: "All else of it stays, but its id. The former key cannot connect any more from the moment the new one can.",
+		refusals:    []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed}, body: typeOf[api.PeerKeys](),
+		example: map[string]any{},
+	}, a.rekeyPeer)
+}
+
+func (a *API) createPeer(ctx context.Context, in *createPeer) (*tagged[api.CreatedPeer], error) {
+	if err := a.checkQR(in.QR.QR, in.value.PublicKey); err != nil {
+		return nil, err
+	}
+	release, err := a.admit(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	added, err := a.cfg.Node.AddPeer(ctx, peerSpec(in.value))
+	if err != nil {
+		return nil, refusal(err)
+	}
+	created, err := a.created(added.Peer, added.PrivateKey, in.QR.QR)
+	if err != nil {
+		return nil, err
+	}
+	out := &tagged[api.CreatedPeer]{
+		Status: http.StatusCreated, ETag: tag(created.Peer), Location: peersPath + "/" + created.ID, CacheControl: secret, Body: created,
+	}
+	if !added.Created {
+		out.Status, out.Location = http.StatusOK, ""
+	}
+	return out, nil
+}
+
+// admit is lock for new peers, which a drained node does not take.
+func (a *API) admit(ctx context.Context) (release func(), err error) {
+	release, err = a.lock(ctx)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	if a.Draining() {
+		release()
+		return nil, problem.New(http.StatusServiceUnavailable, Draining, "the node takes no new peers: create them on another")
+	}
+	return release, nil
+}
+
+func (a *API) changePeer(ctx context.Context, in *changePeer) (*tagged[api.Peer], error) {
+	release, err := a.lock(ctx)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	defer release()
+	peer, err := a.checkedPeer(in.Peer, in.Conditions)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.patchPeer(ctx, peer, in.Body); err != nil {
+		return nil, refusal(err)
+	}
+	if peer, err = a.cfg.Node.Peer(peer.PublicKey); err != nil {
+		return nil, refusal(err)
+	}
+	view := peerOf(peer)
+	return &tagged[api.Peer]{Status: http.StatusOK, ETag: tag(view), CacheControl: revalidate, Body: view}, nil
+}
+
+// checkedPeer is the peer, if the conditions are fulfilled.
+func (a *API) checkedPeer(id param.Peer, c param.Conditions) (wgnode.Peer, error) {
+	peer, err := a.cfg.Node.Peer(id.Key())
+	if err != nil {
+		return peer, refusal(err)
+	}
+	return peer, allowed(c, tag(peerOf(peer)))
+}
+
+func (a *API) removePeer(ctx context.Context, in *removePeer) (*struct{}, error) {
+	release, err := a.lock(ctx)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	defer release()
+	if _, err := a.checkedPeer(in.Peer, in.Conditions); err != nil {
+		return nil, err
+	}
+	if err := a.cfg.Node.RemovePeer(ctx, in.Key()); err != nil {
+		return nil, refusal(err)
+	}
+	return nil, nil
+}
+
+func (a *API) rekeyPeer(ctx context.Context, in *rekeyPeer) (*tagged[api.CreatedPeer], error) {
+	if err := a.checkQR(in.QR.QR, in.value.PublicKey); err != nil {
+		return nil, err
+	}
+	release, err := a.lock(ctx)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	defer release()
+	if _, err := a.checkedPeer(in.Peer, in.Conditions); err != nil {
+		return nil, err
+	}
+	keys := wgnode.PeerKeys{PublicKey: wgtypes.Key(in.value.PublicKey)}
+	if in.value.PresharedKey.Given {
+		keys.PresharedKey = new(wgtypes.Key)
+		if given := in.value.PresharedKey.Value; given != nil {
+			*keys.PresharedKey = wgtypes.Key(*given)
+		}
+	}
+	rekeyed, err := a.cfg.Node.RekeyPeer(ctx, in.Key(), keys)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	created, err := a.created(rekeyed.Peer, rekeyed.PrivateKey, in.QR.QR)
+	if err != nil {
+		return nil, err
+	}
+	created.FormerID = api.Key(rekeyed.FormerKey).ID()
+	return &tagged[api.CreatedPeer]{
+		Status: http.StatusOK, ETag: tag(created.Peer), Location: peersPath + "/" + created.ID, CacheControl: secret, Body: created,
+	}, nil
+}
