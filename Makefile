@@ -33,6 +33,9 @@ CROSS ?= linux/arm64 darwin/arm64 windows/amd64
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
 
+DENO_VERSION := 2.9.6
+DENO := bin/deno-$(DENO_VERSION)
+
 # No build here needs the version control stamp, and a checkout of another user's cannot give it.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
@@ -41,13 +44,21 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test vm crash bench bench-kernel fuzz lint fmt cross demo
+.PHONY: help setup deno test vm crash bench bench-kernel fuzz lint fmt cross demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:
 	@.ci/setup
+
+deno: $(DENO) ## Deno under bin, for the test of examples/edge-function, by npm
+
+$(DENO):
+	@.ci/setup npm
+	rm -rf $@.new
+	npm install --ignore-scripts --no-audit --no-fund --no-save --prefix $@.new deno@$(DENO_VERSION)
+	mv $@.new $@
 
 test: packages = $(shell $(GO) list $(PKG))
 test: gotest = $(GO) test -v $(RACE) -timeout 15m -run '$(RUN)' -skip '^TestVM$$'

@@ -214,6 +214,7 @@ func Require(s Scope) func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if refused := Lacks(r.Context(), s); refused != nil {
 				w.Header().Set("WWW-Authenticate", Challenge(refused, s))
+				refused.Instance = requestID(w)
 				refused.Write(w)
 				return
 			}

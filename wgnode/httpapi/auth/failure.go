@@ -70,6 +70,9 @@ func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, refused *
 	if refused.kid != "" {
 		attrs = append(attrs, slog.String("kid", refused.kid))
 	}
+	if id := requestID(w); id != "" {
+		attrs = append(attrs, slog.String("request_id", id))
+	}
 	if refused.problem.Err != nil {
 		attrs = append(attrs, slog.Any("error", refused.problem.Err))
 	}

@@ -71,6 +71,9 @@ func (r *refusal) by(kid string) *refusal {
 	return r
 }
 
+// requestID is the id that a middleware before this one has given the request, if one has: it says so in the answer.
+func requestID(w http.ResponseWriter) string { return w.Header().Get("X-Request-Id") }
+
 // write answers a request.
 func (r *refusal) write(w http.ResponseWriter) {
 	switch {
@@ -82,5 +85,6 @@ func (r *refusal) write(w http.ResponseWriter) {
 	if r.retry > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt(int64((r.retry+time.Second-1)/time.Second), 10))
 	}
+	r.problem.Instance = requestID(w)
 	r.problem.Write(w)
 }

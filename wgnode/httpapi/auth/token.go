@@ -166,13 +166,16 @@ func (a *Authenticator) use(kid string, claims *payload) *refusal {
 	}
 }
 
-// target returns the path and the query of a request as they were sent, whatever has been taken off the URL since.
+// target returns the path and the query of a request, byte for byte as they were sent, whatever has been taken off the URL since.
 func target(r *http.Request) (path, query string) {
+	if strings.HasPrefix(r.RequestURI, "/") {
+		path, query, _ = strings.Cut(r.RequestURI, "?")
+		return path, query
+	}
+	// The absolute form (RFC 9112, section 3.2.2), or a request that came through no server.
 	u := r.URL
-	if r.RequestURI != "" {
-		if sent, err := url.ParseRequestURI(r.RequestURI); err == nil {
-			u = sent
-		}
+	if sent, err := url.ParseRequestURI(r.RequestURI); err == nil {
+		u = sent
 	}
 	if path = u.EscapedPath(); path == "" {
 		path = "/"
