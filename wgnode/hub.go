@@ -105,6 +105,10 @@ func (n *Node) SubscribeAfter(sequence uint64) *Subscription {
 	return &Subscription{hub: n.events, after: min(sequence, n.events.last)}
 }
 
+// After is the sequence of the event that the subscription goes on after: of the last one that Next returned, or that
+// there was when it was made.
+func (s *Subscription) After() uint64 { return s.after }
+
 // Next waits for the next event. A reader that fell behind by more than the node's event buffer gets one event of kind
 // [Missed] with their count, in their place, and then the oldest that is kept. After [NodeClosed] it returns [ErrClosed].
 func (s *Subscription) Next(ctx context.Context) (Event, error) {
