@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	v1 "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	traceservice "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	spans "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
@@ -52,7 +52,7 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	raw, err := io.ReadAll(body)
-	request := new(v1.ExportTraceServiceRequest)
+	request := new(traceservice.ExportTraceServiceRequest)
 	if err == nil {
 		err = proto.Unmarshal(raw, request)
 	}
