@@ -55,12 +55,12 @@ func (a *API) addAccountRoutes() {
 	register(a, operation{
 		id: "put-account", method: http.MethodPut, path: one, tag: "accounts", scope: auth.PeersWrite,
 		summary: "Create an account, or replace what it is", description: "What it used stays, and whether it is suspended.",
-		refusals: []int{http.StatusPreconditionFailed}, body: typeOf[api.AccountSpec](),
+		also: []int{http.StatusCreated}, refusals: []int{http.StatusPreconditionFailed}, body: typeOf[api.AccountSpec](),
 		example: map[string]any{"speed_limit": map[string]any{"download": "100mbit", "upload": "100mbit"}},
 	}, a.putAccount)
 	register(a, operation{
 		id: "get-account", method: http.MethodGet, path: one, tag: "accounts", scope: auth.PeersRead,
-		summary: "Show an account", refusals: []int{http.StatusNotFound, http.StatusPreconditionFailed},
+		summary: "Show an account", also: []int{http.StatusNotModified}, refusals: []int{http.StatusNotFound, http.StatusPreconditionFailed},
 	}, a.getAccount)
 	register(a, operation{
 		id: "change-account", method: http.MethodPatch, path: one, tag: "accounts", scope: auth.PeersWrite, summary: "Change an account",

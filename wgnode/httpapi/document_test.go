@@ -35,6 +35,12 @@ func operations(t testing.TB, handler *httpapi.API) []described {
 	t.Helper()
 	text, err := handler.OpenAPI()
 	require.NoError(t, err)
+	all, err := operationsOf(text)
+	require.NoError(t, err)
+	return all
+}
+
+func operationsOf(text []byte) ([]described, error) {
 	var document struct {
 		Paths map[string]map[string]struct {
 			OperationID, Summary, Description string
@@ -47,7 +53,9 @@ func operations(t testing.TB, handler *httpapi.API) []described {
 			Responses map[string]any
 		}
 	}
-	require.NoError(t, json.Unmarshal(text, &document))
+	if err := json.Unmarshal(text, &document); err != nil {
+		return nil, err
+	}
 	var all []described
 	for path, methods := range document.Paths {
 		for method, op := range methods {
@@ -63,7 +71,7 @@ func operations(t testing.TB, handler *httpapi.API) []described {
 		}
 	}
 	slices.SortFunc(all, func(a, b described) int { return strings.Compare(a.id, b.id) })
-	return all
+	return all, nil
 }
 
 func TestDocument(t *testing.T) {

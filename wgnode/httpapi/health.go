@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/waylume/waylume/wgnode"
 	api "github.com/waylume/waylume/wgnode/httpapi/v1"
 )
@@ -22,10 +20,9 @@ func (a *API) addHealthRoutes() {
 	register(a, operation{
 		id: "readyz", method: http.MethodGet, path: "/readyz", tag: "health", public: true,
 		summary:     "Whether the node serves its peers",
+		also:        []int{http.StatusServiceUnavailable},
 		description: "Each thing that was looked at, by name; status 503 if one fails. A drained node is ready. What is wrong in full, GET /api/v1/node tells those who may know.",
 	}, a.ready)
-	ready := a.huma.OpenAPI().Paths["/readyz"].Get
-	ready.Responses["503"] = &huma.Response{Description: "One check or more fails", Content: ready.Responses["200"].Content}
 }
 
 func (a *API) ready(ctx context.Context, _ *struct{}) (*answer[api.Health], error) {

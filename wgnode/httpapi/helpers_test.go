@@ -125,7 +125,11 @@ func (w *world) try(ctx context.Context, method, path, body string, headers ...s
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	return reply{w.t, response.StatusCode, response.Header, text}, err
+	if err != nil {
+		return reply{}, err
+	}
+	r := reply{w.t, response.StatusCode, response.Header, text}
+	return r, conforms(request, r)
 }
 
 // is demands a status.

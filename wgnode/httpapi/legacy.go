@@ -137,7 +137,7 @@ func (a *API) addLegacyRoutes() {
 	register(a, legacy(operation{
 		id: "legacy-create-peer", method: http.MethodPost, path: legacyPath, scope: auth.PeersWrite, summary: "Create a peer",
 		description: "As POST " + peersPath + ", with flat names.",
-		status:      http.StatusCreated, refusals: []int{http.StatusConflict, http.StatusServiceUnavailable}, body: typeOf[legacySpec](),
+		status:      http.StatusCreated, also: []int{http.StatusOK}, refusals: []int{http.StatusConflict, http.StatusServiceUnavailable}, body: typeOf[legacySpec](),
 	}), a.legacyCreate)
 	register(a, legacy(operation{
 		id: "legacy-remove-peer", method: http.MethodPost, path: legacyPath + "/delete", scope: auth.PeersWrite, summary: "Remove a peer",

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"reflect"
@@ -31,6 +32,7 @@ type operation struct {
 	public               bool // anybody may
 	summary, description string
 	status               int   // of success; 0: 200, or 204 without a body
+	also                 []int // other successes: with the same body, or 304 without one
 	refusals             []int // beside those that every operation has
 	body                 reflect.Type
 	patch                bool // the body is a merge patch of settings of that type
@@ -66,6 +68,14 @@ func register[I, O any](a *API, o operation, handler func(context.Context, *I) (
 	guard(&op, access{public: o.public, scope: o.scope})
 	declare(&op, registry, o.refusals)
 	huma.Register(a.huma, op, handler)
+	success := op.Responses[strconv.Itoa(cmp.Or(o.status, http.StatusOK))]
+	for _, status := range o.also {
+		other := &huma.Response{Description: http.StatusText(status), Headers: success.Headers}
+		if status != http.StatusNotModified {
+			other.Content = success.Content
+		}
+		op.Responses[strconv.Itoa(status)] = other
+	}
 	// Huma has described its own errors, which are not what is answered.
 	delete(registry.Map(), "ErrorModel")
 	delete(registry.Map(), "ErrorDetail")

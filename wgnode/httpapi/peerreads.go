@@ -36,7 +36,7 @@ func (a *API) addPeerReadRoutes() {
 	register(a, operation{
 		id: "get-peer", method: http.MethodGet, path: peersPath + "/{id}", tag: "peers", scope: auth.PeersRead,
 		summary: "Show a peer", description: "What it used, and how it is connected, have paths of their own.",
-		refusals: []int{http.StatusNotFound, http.StatusPreconditionFailed},
+		also: []int{http.StatusNotModified}, refusals: []int{http.StatusNotFound, http.StatusPreconditionFailed},
 	}, a.getPeer)
 	register(a, operation{
 		id: "get-peer-config", method: http.MethodGet, path: peersPath + "/{id}/config", tag: "peers", scope: auth.PeersRead,

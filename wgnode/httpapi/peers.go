@@ -43,7 +43,8 @@ func (a *API) addPeerRoutes() {
 		id: "create-peer", method: http.MethodPost, path: peersPath, tag: "peers", scope: auth.PeersWrite, summary: "Create a peer",
 		description: "When the answer comes, the peer is durable and can connect. Asking again for a peer with the same public key and " +
 			"specification changes nothing, and is answered with status 200.",
-		status: http.StatusCreated, refusals: []int{http.StatusConflict, http.StatusServiceUnavailable}, body: typeOf[api.PeerSpec](),
+		status: http.StatusCreated, also: []int{http.StatusOK}, body: typeOf[api.PeerSpec](),
+		refusals: []int{http.StatusConflict, http.StatusServiceUnavailable},
 		example: map[string]any{"name": "Ada's phone", "speed_limit": map[string]any{"download": "20mbit", "upload": 5_000_000},
 			"data_cap": map[string]any{"bytes": "100GiB", "period": map[string]any{"kind": "monthly"}}},
 	}, a.createPeer)
