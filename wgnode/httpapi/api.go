@@ -55,8 +55,7 @@ type API struct {
 	mux  *http.ServeMux
 	huma huma.API
 
-	// write is held while a change is made, and while what a change depends on is looked at: see [API.lock].
-	write chan struct{}
+	locks *locks
 
 	mu       sync.Mutex
 	draining bool
@@ -69,7 +68,7 @@ func New(cfg Config) (*API, error) {
 	if cfg.Node == nil {
 		return nil, errors.New("httpapi: Config.Node is not set: give the node that the API is for")
 	}
-	a := &API{cfg: cfg, log: cfg.Logger, mux: http.NewServeMux(), write: make(chan struct{}, 1), draining: cfg.Draining}
+	a := &API{cfg: cfg, log: cfg.Logger, mux: http.NewServeMux(), locks: newLocks(), draining: cfg.Draining}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -121,6 +120,17 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mux.ServeHTTP(w, r)
 }
 
+// Pattern returns the pattern of the route that a request is for, "GET /api/v1/peers/{id}"; empty: there is none.
+func (a *API) Pattern(r *http.Request) string {
+	if p := r.URL.EscapedPath(); !strings.HasPrefix(p, "/") || path.Clean(p) != p {
+		return ""
+	}
+	if _, pattern := a.mux.Handler(r); pattern != "/" {
+		return pattern
+	}
+	return ""
+}
+
 // Draining reports whether new peers are refused.
 func (a *API) Draining() bool {
 	a.mu.Lock()
@@ -131,7 +141,7 @@ func (a *API) Draining() bool {
 // SetDraining has new peers refused, or taken again. No peer is being created when it returns nil. Errors: those of ctx and of
 // [Config].OnDrain.
 func (a *API) SetDraining(ctx context.Context, on bool) error {
-	release, err := a.lock(ctx)
+	release, err := a.locks.alone(ctx)
 	if err != nil {
 		return err
 	}
@@ -148,18 +158,6 @@ func (a *API) SetDraining(ctx context.Context, on bool) error {
 	defer a.mu.Unlock()
 	a.draining = on
 	return nil
-}
-
-// lock has one change made at a time, so that what a request was told to depend on, by If-Match or by the node not being drained,
-// is so still when its change is made. A lock for each subject would gain nothing: a node makes one change at a time, and what is
-// told of a peer depends on its account, and the other way round.
-func (a *API) lock(ctx context.Context) (release func(), err error) {
-	select {
-	case a.write <- struct{}{}:
-		return func() { <-a.write }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // unmatched answers a request that no route is for.

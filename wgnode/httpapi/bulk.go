@@ -59,7 +59,7 @@ func (a *API) removePeers(ctx context.Context, in *struct{ bodyOf[api.BulkDelete
 	for i, id := range in.value.IDs {
 		keys[i] = wgtypes.Key(id)
 	}
-	release, err := a.lock(ctx)
+	release, err := a.locks.share(ctx)
 	if err != nil {
 		return nil, refusal(err)
 	}

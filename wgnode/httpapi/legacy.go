@@ -226,7 +226,7 @@ func legacyRefusal(err error) error {
 }
 
 func (a *API) legacyRemove(ctx context.Context, in *struct{ flatBody[legacyID] }) (*struct{}, error) {
-	release, err := a.lock(ctx)
+	release, err := a.locks.of(ctx, wgnode.OfPeer(wgtypes.Key(in.value.PublicKey)))
 	if err != nil {
 		return nil, refusal(err)
 	}
@@ -238,7 +238,7 @@ func (a *API) legacyRemove(ctx context.Context, in *struct{ flatBody[legacyID] }
 }
 
 func (a *API) legacyChange(ctx context.Context, id api.Key, change func(wgnode.Subject, wgnode.Peer) error) (*answer[legacyPeer], error) {
-	release, err := a.lock(ctx)
+	release, err := a.locks.of(ctx, wgnode.OfPeer(wgtypes.Key(id)))
 	if err != nil {
 		return nil, refusal(err)
 	}

@@ -146,7 +146,7 @@ func (a *API) resetUsage(ctx context.Context, s wgnode.Subject) (*answer[api.Usa
 
 // thenUsage makes a change, and answers with the usage that there is then.
 func (a *API) thenUsage(ctx context.Context, s wgnode.Subject, change func() error) (*answer[api.Usage], error) {
-	release, err := a.lock(ctx)
+	release, err := a.locks.of(ctx, s)
 	if err != nil {
 		return nil, refusal(err)
 	}

@@ -94,9 +94,9 @@ func (a *API) createPeer(ctx context.Context, in *createPeer) (*tagged[api.Creat
 	return out, nil
 }
 
-// admit is lock for new peers, which a drained node does not take.
+// admit is share for new peers, which a drained node does not take.
 func (a *API) admit(ctx context.Context) (release func(), err error) {
-	release, err = a.lock(ctx)
+	release, err = a.locks.share(ctx)
 	if err != nil {
 		return nil, refusal(err)
 	}
@@ -108,7 +108,7 @@ func (a *API) admit(ctx context.Context) (release func(), err error) {
 }
 
 func (a *API) changePeer(ctx context.Context, in *changePeer) (*tagged[api.Peer], error) {
-	release, err := a.lock(ctx)
+	release, err := a.locks.of(ctx, wgnode.OfPeer(in.Key()))
 	if err != nil {
 		return nil, refusal(err)
 	}
@@ -137,7 +137,7 @@ func (a *API) checkedPeer(id param.Peer, c param.Conditions) (wgnode.Peer, error
 }
 
 func (a *API) removePeer(ctx context.Context, in *removePeer) (*struct{}, error) {
-	release, err := a.lock(ctx)
+	release, err := a.locks.of(ctx, wgnode.OfPeer(in.Key()))
 	if err != nil {
 		return nil, refusal(err)
 	}
@@ -155,7 +155,7 @@ func (a *API) rekeyPeer(ctx context.Context, in *rekeyPeer) (*tagged[api.Created
 	if err := a.checkQR(in.QR.QR, in.value.PublicKey); err != nil {
 		return nil, err
 	}
-	release, err := a.lock(ctx)
+	release, err := a.locks.of(ctx, wgnode.OfPeer(in.Key()))
 	if err != nil {
 		return nil, refusal(err)
 	}

@@ -46,6 +46,8 @@ type KeySource struct {
 	Path string
 	// Secret is an HMAC source's, instead of a file.
 	Secret []byte
+	// PublicKey is a PEM source's, in PEM, instead of a file.
+	PublicKey []byte
 	// URL is a JWKSURL source's: https, or http on the loopback.
 	URL string
 	// Refresh, Retry and MaxStale are a JWKSURL source's; see [keyset.RemoteConfig]. 0: 10 min, 30 s and 24 h.
@@ -70,10 +72,12 @@ type User struct {
 }
 
 // Certificate maps client certificates to a principal, by one of their names: one of the first four is given, and is compared as a
-// whole, in any case of letters for DNS.
+// whole, in any case of letters for DNS; or Any.
 type Certificate struct {
 	CommonName, DNS, URI, Email string
-	// Name is the principal's. Empty: the name that fits.
+	// Any is whoever a CA of clients has signed for.
+	Any bool
+	// Name is the principal's. Empty: the name that fits, or with Any the first that the certificate has.
 	Name   string
 	Scopes []Scope
 }

@@ -101,31 +101,56 @@ func forwardedBy(r *http.Request) string {
 // check names what is wrong with a rule.
 func (c Certificate) check() error {
 	names := 0
+	if c.Any {
+		names++
+	}
 	for _, name := range []string{c.CommonName, c.DNS, c.URI, c.Email} {
 		if name != "" {
 			names++
 		}
 	}
 	if names != 1 {
-		return fmt.Errorf("%d names to compare: give one of CommonName, DNS, URI and Email", names)
+		return fmt.Errorf("%d names to compare: give one of CommonName, DNS, URI and Email, or Any", names)
 	}
-	if err := checkName(c.name()); err != nil {
+	if c.Any && c.Name == "" { // each certificate says its own
+		return checkScopes(c.Scopes)
+	}
+	if err := checkName(c.name(nil)); err != nil {
 		return err
 	}
 	return checkScopes(c.Scopes)
 }
 
-// name is that of the principal.
-func (c Certificate) name() string {
+// name is that of the principal who has shown a certificate.
+func (c Certificate) name(cert *x509.Certificate) string {
 	if c.Name != "" {
 		return c.Name
 	}
+	if c.Any {
+		return nameOf(cert)
+	}
 	return c.CommonName + c.DNS + c.URI + c.Email
+}
+
+// nameOf is what a certificate calls its subject; empty: it has no name that a principal can have.
+func nameOf(cert *x509.Certificate) string {
+	names := append([]string{cert.Subject.CommonName}, cert.DNSNames...)
+	for _, uri := range cert.URIs {
+		names = append(names, uri.String())
+	}
+	for _, name := range append(names, cert.EmailAddresses...) {
+		if checkName(name) == nil {
+			return name
+		}
+	}
+	return ""
 }
 
 // fits reports whether a certificate has the name of the rule.
 func (c Certificate) fits(cert *x509.Certificate) bool {
 	switch {
+	case c.Any:
+		return nameOf(cert) != ""
 	case c.CommonName != "":
 		return cert.Subject.CommonName == c.CommonName
 	case c.DNS != "":
@@ -163,7 +188,7 @@ func (a *Authenticator) certificate(r *http.Request, p *policy) (Principal, *ref
 	}
 	for _, rule := range p.certs {
 		if rule.fits(leaf) {
-			return Principal{Name: rule.name(), Method: MethodMTLS, Scopes: rule.Scopes}, nil
+			return Principal{Name: rule.name(leaf), Method: MethodMTLS, Scopes: rule.Scopes}, nil
 		}
 	}
 	return Principal{}, forbidden(WrongCert, fmt.Sprintf("the client certificate (CN %.128q) is nobody's: have the node's configuration name it",

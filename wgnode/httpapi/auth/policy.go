@@ -114,7 +114,11 @@ func (p *policy) readSource(s KeySource, c *Config, former *policy) ([]keyset.Ke
 		}
 		keys = []keyset.Key{k}
 	case PEM:
-		k, err = keyset.ReadPEM(s.ID, s.Path)
+		if len(s.PublicKey) > 0 {
+			k, err = keyset.ParsePEM(s.ID, s.PublicKey)
+		} else {
+			k, err = keyset.ReadPEM(s.ID, s.Path)
+		}
 		keys = []keyset.Key{k}
 	case JWKS:
 		keys, err = keyset.ReadJWKS(s.Path)
@@ -132,12 +136,12 @@ func (p *policy) readSource(s KeySource, c *Config, former *policy) ([]keyset.Ke
 
 // check names what is missing of a source, or too much.
 func (s KeySource) check() error {
-	var id, path, secret, url bool
+	var id, path, secret, public, url bool
 	switch s.Type {
 	case HMAC:
 		id, path, secret = true, len(s.Secret) == 0, len(s.Secret) > 0
 	case PEM:
-		id, path = true, true
+		id, path, public = true, len(s.PublicKey) == 0, len(s.PublicKey) > 0
 	case JWKS:
 		path = true
 	case JWKSURL:
@@ -151,7 +155,7 @@ func (s KeySource) check() error {
 		has, should bool
 	}{
 		{"an ID", s.ID != "", id}, {"a Path", s.Path != "", path},
-		{"a Secret", len(s.Secret) > 0, secret}, {"a URL", s.URL != "", url},
+		{"a Secret", len(s.Secret) > 0, secret}, {"a PublicKey", len(s.PublicKey) > 0, public}, {"a URL", s.URL != "", url},
 	} {
 		switch {
 		case f.has && !f.should:

@@ -40,14 +40,15 @@ func ReadPEM(id, path string) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	k, err := parsePEM(id, data)
+	k, err := ParsePEM(id, data)
 	if err != nil {
 		return Key{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return k, nil
 }
 
-func parsePEM(id string, data []byte) (Key, error) {
+// ParsePEM reads a public key as a file for ReadPEM has it.
+func ParsePEM(id string, data []byte) (Key, error) {
 	block, rest := pem.Decode(data)
 	switch {
 	case block == nil:
