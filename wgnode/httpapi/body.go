@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -78,7 +80,11 @@ func examine(faults *[]error, at string, text json.RawMessage, t reflect.Type) {
 			}
 		}
 	}
-	if err := json.Unmarshal(text, pointer.Interface()); err != nil {
+	err := json.Unmarshal(text, pointer.Interface())
+	if moment, ok := reflect.TypeAssert[*time.Time](pointer); ok && err == nil && !writable(*moment) {
+		err = errors.New("is out of range: the year must be 0000 to 9999 in UTC")
+	}
+	if err != nil {
 		message := err.Error()
 		if _, rest, ok := strings.Cut(message, "json: "); ok {
 			message = rest
@@ -86,6 +92,9 @@ func examine(faults *[]error, at string, text json.RawMessage, t reflect.Type) {
 		*faults = append(*faults, fault(at, inWords(message)))
 	}
 }
+
+// writable reports whether a time can be written as RFC 3339 has it, also in UTC.
+func writable(t time.Time) bool { return t.UTC().Year() >= 0 && t.UTC().Year() <= 9999 }
 
 func examineObject(faults *[]error, at string, text json.RawMessage, fields map[string]reflect.Type) {
 	var members map[string]json.RawMessage

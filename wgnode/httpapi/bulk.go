@@ -47,9 +47,7 @@ func (a *API) createPeers(ctx context.Context, in *struct{ bodyOf[api.BulkCreate
 	}
 	created := api.BulkCreated{Peers: make([]api.CreatedPeer, len(added))}
 	for i, p := range added {
-		if created.Peers[i], err = a.created(p.Peer, p.PrivateKey, "none"); err != nil {
-			return nil, err
-		}
+		created.Peers[i] = a.created(ctx, p.Peer, p.PrivateKey, "none")
 	}
 	return &answer[api.BulkCreated]{Status: http.StatusOK, CacheControl: secret, Body: created}, nil
 }

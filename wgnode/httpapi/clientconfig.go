@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -43,31 +44,34 @@ func (a *API) checkQR(kind string, public api.Key) error {
 	return nil
 }
 
-// created is what is answered once to whoever made a peer or gave it another key.
-func (a *API) created(p wgnode.Peer, private wgtypes.Key, kind string) (api.CreatedPeer, error) {
+// created is what is answered once to whoever made a peer or gave it another key. As that is done, and a private key is in no other
+// place, a configuration that cannot be made is left out.
+func (a *API) created(ctx context.Context, p wgnode.Peer, private wgtypes.Key, kind string) api.CreatedPeer {
 	created := api.CreatedPeer{Peer: peerOf(p), PrivateKey: api.Key(private)}
 	config, err := a.cfg.Node.ClientConfig(p.PublicKey, private)
 	if noEndpoint(err) {
-		return created, nil
+		return created
+	}
+	if err == nil {
+		created.Config = config.String()
+	}
+	if err == nil && kind != "none" {
+		created.QR, err = code(config, kind)
 	}
 	if err != nil {
-		return created, refusal(err)
+		a.log.WarnContext(ctx, "no configuration for a peer", "peer", created.PublicKey, "error", err)
 	}
-	created.Config = config.String()
-	if kind == "none" {
-		return created, nil
-	}
-	if created.QR, err = code(config, kind); err != nil {
-		return created, internal(err)
-	}
-	return created, nil
+	return created
 }
 
 // code is a configuration as a QR code, an image of a kind.
 func code(config wgnode.ClientConfig, kind string) (*api.QR, error) {
 	if kind == "png" {
 		image, err := config.QRPNG()
-		return &api.QR{MediaType: "image/png", Data: image}, err
+		if err != nil {
+			return nil, err
+		}
+		return &api.QR{MediaType: "image/png", Data: image}, nil
 	}
 	c, err := qr.Encode(config.String(), qr.L) // as QRPNG does
 	if err != nil {

@@ -200,10 +200,7 @@ func (a *API) legacyCreate(ctx context.Context, in *struct{ flatBody[legacySpec]
 	if err != nil {
 		return nil, legacyRefusal(err)
 	}
-	created, err := a.created(added.Peer, added.PrivateKey, "none")
-	if err != nil {
-		return nil, err
-	}
+	created := a.created(ctx, added.Peer, added.PrivateKey, "none")
 	out := &answer[legacyPeer]{Status: http.StatusCreated, CacheControl: secret, Body: legacyOf(added.Peer)}
 	out.Body.PrivateKey, out.Body.Config = created.PrivateKey, created.Config
 	if !added.Created {

@@ -81,10 +81,7 @@ func (a *API) createPeer(ctx context.Context, in *createPeer) (*tagged[api.Creat
 	if err != nil {
 		return nil, refusal(err)
 	}
-	created, err := a.created(added.Peer, added.PrivateKey, in.QR.QR)
-	if err != nil {
-		return nil, err
-	}
+	created := a.created(ctx, added.Peer, added.PrivateKey, in.QR.QR)
 	out := &tagged[api.CreatedPeer]{
 		Status: http.StatusCreated, ETag: tag(created.Peer), Location: peersPath + "/" + created.ID, CacheControl: secret, Body: created,
 	}
@@ -174,10 +171,7 @@ func (a *API) rekeyPeer(ctx context.Context, in *rekeyPeer) (*tagged[api.Created
 	if err != nil {
 		return nil, refusal(err)
 	}
-	created, err := a.created(rekeyed.Peer, rekeyed.PrivateKey, in.QR.QR)
-	if err != nil {
-		return nil, err
-	}
+	created := a.created(ctx, rekeyed.Peer, rekeyed.PrivateKey, in.QR.QR)
 	created.FormerID = api.Key(rekeyed.FormerKey).ID()
 	return &tagged[api.CreatedPeer]{
 		Status: http.StatusOK, ETag: tag(created.Peer), Location: peersPath + "/" + created.ID, CacheControl: secret, Body: created,

@@ -77,6 +77,10 @@ func TestCreatePeerFaults(t *testing.T) {
 		"labels": {"\u0001": "x"}}`).
 		faulty("body.account", "body.addresses[0]", "body.expires_at", "body.speed_limit", "body.data_cap.at_end",
 			"body.data_cap.period.window", "body.idle_timeout", `body.labels["\x01"] key`)
+	w.do(http.MethodPost, "/api/v1/peers", `{"data_cap": {"thresholds": [{}, {}]}}`).
+		faulty("body.data_cap.thresholds[0]", "body.data_cap.thresholds[1]")
+	w.do(http.MethodPost, "/api/v1/peers", `{"data_cap": {"thresholds": [50, 50]}}`).faulty("body.data_cap.thresholds[1]")
+	w.do(http.MethodPost, "/api/v1/peers", `{"expires_at": "9999-12-31T23:59:59-12:00"}`).faulty("body.expires_at")
 	for _, f := range p.Faults {
 		require.NotRegexp(t, `PutAccount|AtEnd|ThrottleDownload|wgnode`, f.Message)
 	}

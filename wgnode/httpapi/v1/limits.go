@@ -19,7 +19,7 @@ type DataCap struct {
 	// ThrottleUpload is the speed from the peer that "throttle" falls to.
 	ThrottleUpload Rate `json:"throttle_upload,omitzero" doc:"Speed from the peer after the cap, for at_end throttle."`
 	// Thresholds are nil for the default, 80 and 100, and empty for none.
-	Thresholds []int `json:"thresholds,omitzero" nullable:"false" maxItems:"100" minimum:"1" maximum:"100" uniqueItems:"true" doc:"Percentages whose reaching is an event; left out: 80 and 100."`
+	Thresholds []int `json:"thresholds,omitzero" nullable:"false" maxItems:"100" minimum:"1" maximum:"100" doc:"Percentages whose reaching is an event, each once; left out: 80 and 100."`
 }
 
 // Period is the time that a cap is for; see quota.Period.
