@@ -1,0 +1,316 @@
+package mtls_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/waylume/waylume/wgnode/httpapi/auth"
+	"github.com/waylume/waylume/wgnode/httpapi/auth/mtls"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// ca signs certificates.
+type ca struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newCA(t *testing.T, name string) ca {
+	t.Helper()
+	c := ca{}
+	c.cert, c.key = issue(t, ca{}, &x509.Certificate{Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
+	return c
+}
+
+// issue signs a certificate, by itself if there is no CA.
+func issue(t *testing.T, by ca, template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template.SerialNumber, err = rand.Int(rand.Reader, big.NewInt(1<<62))
+	require.NoError(t, err)
+	template.NotBefore = time.Now().Add(-time.Hour)
+	if template.NotAfter.IsZero() {
+		template.NotAfter = time.Now().Add(time.Hour)
+	}
+	if by.cert == nil {
+		by = ca{template, key}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, by.cert, key.Public(), by.key)
+	require.NoError(t, err)
+	cert, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	return cert, key
+}
+
+func certPEM(certs ...*x509.Certificate) (out []byte) {
+	for _, c := range certs {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	return out
+}
+
+func keyPEM(t *testing.T, key *ecdsa.PrivateKey) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+// host is a server's files, and who signs for it and for its clients.
+type host struct {
+	mtls.Config
+	servers, clients ca
+}
+
+func newHost(t *testing.T) *host {
+	t.Helper()
+	dir := t.TempDir()
+	h := &host{servers: newCA(t, "servers"), clients: newCA(t, "clients")}
+	h.CertFile, h.KeyFile, h.ClientCAFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), filepath.Join(dir, "clients.pem")
+	h.write(t)
+	h.trust(t, h.clients)
+	return h
+}
+
+// write gives the server a certificate that it has not had before.
+func (h *host) write(t *testing.T) *x509.Certificate {
+	t.Helper()
+	cert, key := issue(t, h.servers, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
+	require.NoError(t, os.WriteFile(h.CertFile, certPEM(cert), 0o600))
+	require.NoError(t, os.WriteFile(h.KeyFile, keyPEM(t, key), 0o600))
+	return cert
+}
+
+func (h *host) trust(t *testing.T, cas ...ca) {
+	t.Helper()
+	var certs []*x509.Certificate
+	for _, c := range cas {
+		certs = append(certs, c.cert)
+	}
+	require.NoError(t, os.WriteFile(h.ClientCAFile, certPEM(certs...), 0o600))
+}
+
+// client is one whose certificate a CA has signed.
+func (h *host) client(t *testing.T, by ca, template *x509.Certificate) *http.Client {
+	t.Helper()
+	roots := x509.NewCertPool()
+	roots.AddCert(h.servers.cert)
+	cfg := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}
+	if template != nil {
+		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		cert, key := issue(t, by, template)
+		// Whatever CAs the server names.
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return &tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}, nil
+		}
+	}
+	tr := &http.Transport{TLSClientConfig: cfg}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr}
+}
+
+func get(c *http.Client, url string) (status int, body string, err error) {
+	res, err := c.Get(url)
+	if err != nil {
+		return 0, "", err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(b), err
+}
+
+// serve serves principals' names with certificates of files.
+func (h *host) serve(t *testing.T, trust []auth.Certificate) (*mtls.Certificates, string) {
+	t.Helper()
+	certs, err := mtls.New(h.Config)
+	require.NoError(t, err)
+	a, err := auth.New(auth.Config{Trust: auth.Trust{Certificates: trust}, ClientCAs: certs.ClientCAs})
+	require.NoError(t, err)
+	s := httptest.NewUnstartedServer(a.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, _ := auth.FromContext(r.Context())
+		_, _ = io.WriteString(w, p.Method+" "+p.Name)
+	})))
+	s.TLS = certs.TLSConfig()
+	s.StartTLS()
+	t.Cleanup(func() {
+		s.Close()
+		require.NoError(t, a.Close())
+	})
+	return certs, s.URL
+}
+
+func TestPrincipalsByCertificate(t *testing.T) {
+	h := newHost(t)
+	read := []auth.Scope{auth.PeersRead}
+	_, url := h.serve(t, []auth.Certificate{
+		{CommonName: "control-plane", Scopes: read},
+		{DNS: "cp.example.com", Name: "by-dns", Scopes: read},
+		{URI: "spiffe://example.com/cp", Scopes: read},
+		{Email: "ops@example.com", Scopes: read},
+	})
+	spiffe := mustURL(t, "spiffe://example.com/cp")
+	for _, c := range []struct {
+		name     string
+		template *x509.Certificate
+		status   int
+		body     string
+	}{
+		{"CN", &x509.Certificate{Subject: pkix.Name{CommonName: "control-plane"}}, 200, "mtls control-plane"},
+		{"DNS", &x509.Certificate{DNSNames: []string{"x.example.com", "CP.example.com"}}, 200, "mtls by-dns"},
+		{"URI", &x509.Certificate{URIs: spiffe}, 200, "mtls spiffe://example.com/cp"},
+		{"email", &x509.Certificate{EmailAddresses: []string{"ops@example.com"}}, 200, "mtls ops@example.com"},
+		{"a DNS name as CN", &x509.Certificate{Subject: pkix.Name{CommonName: "cp.example.com"}}, 403, "/problems/forbidden"},
+		{"a longer CN", &x509.Certificate{Subject: pkix.Name{CommonName: "control-plane2"}}, 403, "/problems/forbidden"},
+		{"no certificate", nil, 401, "/problems/unauthenticated"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			status, body, err := get(h.client(t, h.clients, c.template), url)
+			require.NoError(t, err)
+			require.Equal(t, c.status, status, body)
+			require.Contains(t, body, c.body)
+		})
+	}
+	_, _, err := get(h.client(t, newCA(t, "others"), &x509.Certificate{Subject: pkix.Name{CommonName: "control-plane"}}), url)
+	require.Error(t, err, "a certificate of a CA that is not trusted ends the handshake")
+	_, _, err = get(h.client(t, h.clients, &x509.Certificate{Subject: pkix.Name{CommonName: "control-plane"}, NotAfter: time.Now().Add(-time.Minute)}), url)
+	require.Error(t, err)
+}
+
+func TestReloadDuringTraffic(t *testing.T) {
+	h := newHost(t)
+	h.Check = -1
+	certs, url := h.serve(t, []auth.Certificate{{CommonName: "a", Scopes: auth.Scopes()}})
+	var served, failed atomic.Int64
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		c := h.client(t, h.clients, &x509.Certificate{Subject: pkix.Name{CommonName: "a"}})
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if n%5 == 4 {
+					c.CloseIdleConnections() // others stay on one connection
+				}
+				if status, _, err := get(c, url); err != nil || status != http.StatusOK {
+					failed.Add(1)
+					t.Error(status, err)
+					return
+				}
+				served.Add(1)
+			}
+		})
+	}
+	for range 10 {
+		want := h.write(t)
+		before := served.Load()
+		require.NoError(t, certs.Reload())
+		require.Equal(t, want, certs.Leaf())
+		require.Eventually(t, func() bool { return served.Load() > before+8 || failed.Load() > 0 }, 20*time.Second, time.Millisecond)
+	}
+	close(stop)
+	wg.Wait()
+	require.Zero(t, failed.Load())
+}
+
+// A CA that is taken away counts no more at once, also for connections that stand.
+func TestClientCAIsTakenAway(t *testing.T) {
+	h := newHost(t)
+	h.Check = -1
+	certs, url := h.serve(t, []auth.Certificate{{CommonName: "a", Scopes: auth.Scopes()}})
+	c := h.client(t, h.clients, &x509.Certificate{Subject: pkix.Name{CommonName: "a"}})
+	status, _, err := get(c, url)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, status)
+
+	other := newCA(t, "other")
+	h.trust(t, other)
+	require.NoError(t, certs.Reload())
+	status, body, err := get(c, url)
+	require.NoError(t, err, "the connection stands")
+	require.Equal(t, http.StatusUnauthorized, status)
+	require.Contains(t, body, "CA counts no more")
+	c.CloseIdleConnections()
+	_, _, err = get(c, url)
+	require.Error(t, err)
+	status, _, err = get(h.client(t, other, &x509.Certificate{Subject: pkix.Name{CommonName: "a"}}), url)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, status)
+}
+
+// Files that change are read by themselves, when they are whole.
+func TestFilesThatChange(t *testing.T) {
+	h := newHost(t)
+	var now atomic.Int64
+	h.Now = func() time.Time { return time.Unix(now.Load(), 0) }
+	certs, url := h.serve(t, []auth.Certificate{{CommonName: "a", Scopes: auth.Scopes()}})
+	connect := func() {
+		status, _, err := get(h.client(t, h.clients, &x509.Certificate{Subject: pkix.Name{CommonName: "a"}}), url)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, status)
+	}
+	first := certs.Leaf()
+	second := h.write(t)
+	key, err := os.ReadFile(h.KeyFile)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(h.KeyFile, key[:20], 0o600)) // being written
+	connect()
+	require.Equal(t, first, certs.Leaf(), "it looks every 10 s")
+	now.Add(10)
+	connect()
+	require.Equal(t, first, certs.Leaf(), "what is not whole is not taken")
+	require.ErrorIs(t, certs.Err(), mtls.ErrCertificate)
+	require.NoError(t, os.WriteFile(h.KeyFile, key, 0o600))
+	now.Add(10)
+	connect()
+	require.Equal(t, second, certs.Leaf())
+	require.NoError(t, certs.Err())
+}
+
+func TestNewRefuses(t *testing.T) {
+	h := newHost(t)
+	for name, change := range map[string]func(*mtls.Config){
+		"CertFile":                          func(c *mtls.Config) { c.CertFile = "" },
+		"no such file":                      func(c *mtls.Config) { c.CertFile += "x" },
+		"has no certificate":                func(c *mtls.Config) { c.ClientCAFile = c.KeyFile },
+		"clients are to have one, of no CA": func(c *mtls.Config) { c.ClientCAFile, c.Require = "", true },
+	} {
+		cfg := h.Config
+		change(&cfg)
+		c, err := mtls.New(cfg)
+		require.ErrorContains(t, err, name)
+		require.Nil(t, c)
+	}
+}
+
+func mustURL(t *testing.T, raw string) []*url.URL {
+	t.Helper()
+	u, err := url.Parse(raw)
+	require.NoError(t, err)
+	return []*url.URL{u}
+}
