@@ -28,7 +28,8 @@ var errClaims = errors.New("the token's claims are not as they must be")
 // an integer.
 type payload struct {
 	sign.Payload
-	jwt.Claims // nil: golang-jwt wants claims that can be asked, and asks none of a token that is taken apart
+	jwt.Claims      // nil: golang-jwt wants claims that can be asked, and asks none of a token that is taken apart
+	read       bool // they are there: null is no claims, and not read at all
 }
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -66,6 +67,7 @@ func (p *payload) UnmarshalJSON(data []byte) error {
 	if missing := missing(texts, numbers); len(missing) > 0 {
 		return fmt.Errorf("%w: missing: %s", errClaims, strings.Join(missing, ", "))
 	}
+	p.read = true
 	return nil
 }
 

@@ -47,6 +47,9 @@ func parseToken(raw string) (unverified, error) {
 	if token == nil || token.Header == nil || err != nil && !errors.Is(err, jwt.ErrTokenUnverifiable) {
 		return unverified{}, errors.New("it is no JSON Web Token: three parts in base64url, a header and claims in JSON, and a signature")
 	}
+	if !p.read {
+		return unverified{}, fmt.Errorf("%w: they are no JSON object", errClaims)
+	}
 	for name := range token.Header {
 		if name != "alg" && name != "kid" && name != "typ" {
 			return unverified{}, fmt.Errorf("its header has %.40q: it may have alg, kid and typ alone", name)

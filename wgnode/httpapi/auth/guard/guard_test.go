@@ -2,7 +2,6 @@ package guard_test
 
 import (
 	"bufio"
-	"context"
 	"crypto/rand"
 	"fmt"
 	"io"
@@ -222,7 +221,7 @@ func TestRequestID(t *testing.T) {
 			require.Len(t, id, 26)
 		}
 	}
-	require.Empty(t, guard.RequestIDOf(context.Background()))
+	require.Empty(t, guard.RequestIDOf(t.Context()))
 }
 
 func TestHeaders(t *testing.T) {
