@@ -168,7 +168,7 @@ func TestValues(t *testing.T) {
 func TestModeChangesAtRunTime(t *testing.T) {
 	var out bytes.Buffer
 	var level slog.LevelVar
-	r := redact.New(redact.Strict, redact.Options{Verbatim: []string{"audit_head"}, Harmless: []string{"fleet"}})
+	r := redact.New(redact.Strict, redact.Options{Harmless: []string{"fleet"}})
 	log := slog.New(r.Handler(slog.NewTextHandler(&out, &slog.HandlerOptions{
 		Level: &level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey {

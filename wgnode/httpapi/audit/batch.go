@@ -79,8 +79,9 @@ func (l *Log) write(records []*Record) error {
 	return err
 }
 
-// keep rotates and deletes segments when it is time, and tells of refusals that have no record each.
-func (l *Log) keep() {
+// keep rotates and deletes segments when it is time, and tells of refusals that have no record each, and of heads.
+func (l *Log) keep(told Head) {
+	at := time.Now()
 	ticker := time.NewTicker(refusalWindow)
 	defer ticker.Stop()
 	for {
@@ -89,6 +90,10 @@ func (l *Log) keep() {
 			return
 		case now := <-ticker.C:
 			l.tidy(now)
+			if head := l.Head(); head != told && now.Sub(at) >= headPeriod {
+				l.opts.Logger.Info("audit log has grown", headKey, head)
+				told, at = head, now
+			}
 		}
 	}
 }

@@ -27,6 +27,10 @@ const (
 	MaxSegmentSize     = 1 << 30
 
 	day = 24 * time.Hour
+
+	// headKey is the attribute that heads are logged under, at most once in headPeriod while the log grows.
+	headKey    = "audit_head"
+	headPeriod = time.Hour
 )
 
 // Options are how a log is written. The zero value is what most want.
@@ -47,7 +51,9 @@ type Options struct {
 	// Route is the pattern that serves a request, as http.ServeMux.Handler returns it. Nil: the intent has the path alone, and
 	// the result Request.Pattern, if the handlers leave it in the request that they were given.
 	Route func(*http.Request) string
-	// Logger is told what goes wrong where nobody can be answered, and what was found at Open. Nil: nobody is.
+	// Logger is told what goes wrong where nobody can be answered, what was found at Open, and the log's head as "audit_head": at
+	// Open, at Close, and in each hour that has changed it. Where that goes is a place for heads to be noted, if who may write to
+	// this disk cannot change what is there. Nil: nobody is told.
 	Logger *slog.Logger
 }
 
@@ -114,8 +120,8 @@ type Log struct {
 
 // Open opens the directory, or makes it if there is none, and locks it. The last segment is read; what a kill cut off within its
 // last line is taken away. Anything else that is wrong with it stays as it is, and the log goes on in another segment.
-// [Log.Found] tells of both; neither is an error. Errors match [ErrInvalid], [ErrKey], [ErrNewer], [ErrLocked] or are what the system
-// says.
+// [Log.Found] tells of both; neither is an error. Errors match [ErrInvalid], [ErrKey], [ErrNewer], [ErrLocked] or are what the
+// system says.
 func Open(dir string, opts Options) (*Log, error) {
 	if err := opts.validate(); err != nil {
 		return nil, explain("open", dir, err)
@@ -135,7 +141,8 @@ func Open(dir string, opts Options) (*Log, error) {
 	for _, f := range l.found {
 		l.opts.Logger.Error("audit log is not whole", "found", f)
 	}
-	l.keeping.Go(l.keep)
+	l.opts.Logger.Info("audit log opened", headKey, l.head)
+	l.keeping.Go(func() { l.keep(l.head) })
 	return l, nil
 }
 
@@ -173,12 +180,27 @@ func (l *Log) Close() error {
 	}
 	close(l.stop)
 	l.keeping.Wait()
-	l.writing.Lock() // behind the last batch
+	l.rest()
 	defer l.writing.Unlock()
-	l.mu.Lock()
 	defer l.mu.Unlock()
 	last := slices.Concat(l.late, l.refusals.take(time.Time{}), []*Record{{Kind: KindClose}})
 	_, err := l.w.append(time.Now(), last)
 	l.head = l.w.head
+	l.opts.Logger.Info("audit log closed", headKey, l.head)
 	return explain("close", l.dir, errors.Join(err, l.w.close(), l.lock.Close()))
+}
+
+// rest takes both locks when the last batch has been written.
+func (l *Log) rest() {
+	for {
+		l.writing.Lock()
+		l.mu.Lock()
+		b := l.next
+		if b == nil {
+			return
+		}
+		l.mu.Unlock()
+		l.writing.Unlock()
+		<-b.done
+	}
 }
