@@ -34,10 +34,10 @@ type Config struct {
 	// Retention is how long a key and its answer are kept from when the request came: MinRetention to MaxRetention. 0:
 	// DefaultRetention. Then the key is as new, and its seed another one.
 	Retention time.Duration
-	// MaxEntries bounds how many keys are kept. 0: DefaultMaxEntries. When there are as many, those that finished first make room,
+	// MaxEntries bounds how many keys are kept. 0: DefaultMaxEntries. When there are as many, the oldest that have finished make room,
 	// but never one that is under way or was interrupted: where there are only these, requests with a new key get 503.
 	MaxEntries int
-	// MaxBytes bounds what answers take together, in bytes. 0: DefaultMaxBytes. Those that finished first make room.
+	// MaxBytes bounds what answers take together, in bytes. 0: DefaultMaxBytes. The oldest make room.
 	MaxBytes int64
 	// MaxBody bounds the body of a request with a key, which is held in memory, in bytes. 0: DefaultMaxBody. More is 413.
 	MaxBody int64

@@ -63,11 +63,24 @@ func (k *Keys) admitLocked(id ID, now time.Time) (*entry, error) {
 func (k *Keys) addLocked(e *entry) {
 	k.entries[e.ID] = e
 	if e.Finished {
-		e.place = k.finished.PushBack(e)
 		k.bytes += int64(e.Size)
-	} else {
-		e.place = k.open.PushBack(e)
 	}
+	k.listLocked(e)
+}
+
+// listLocked puts an entry in its place by age, which is at the end unless its request took long or was interrupted.
+func (k *Keys) listLocked(e *entry) {
+	in := &k.open
+	if e.Finished {
+		in = &k.finished
+	}
+	for at := in.Back(); at != nil; at = at.Prev() {
+		if at.Value.(*entry).Created <= e.Created {
+			e.place = in.InsertAfter(e, at)
+			return
+		}
+	}
+	e.place = in.PushFront(e)
 }
 
 func (k *Keys) dropLocked(e *entry) {

@@ -32,7 +32,7 @@ type Keys struct {
 	mu       sync.Mutex // guards all below; not held while the store is used
 	entries  map[ID]*entry
 	open     list.List // of *entry that are under way or interrupted, the oldest first
-	finished list.List // of *entry, the one that finished first in front
+	finished list.List // of *entry, the oldest first
 	bytes    int64     // that answers take
 	owed     []Ref     // to be deleted from the store
 }
@@ -155,7 +155,7 @@ func (k *Keys) finish(ctx context.Context, t turn, sealed []byte) error {
 	} else {
 		t.entry.Entry = e
 		k.open.Remove(t.entry.place)
-		t.entry.place = k.finished.PushBack(t.entry)
+		k.listLocked(t.entry)
 	}
 	t.entry.endLocked()
 	return err

@@ -118,10 +118,12 @@ func TestNewer(t *testing.T) {
 func TestDamaged(t *testing.T) {
 	path := newPath(t)
 	s := open(t, path)
+	var c idempotency.Change
 	for i := range 200 {
 		e := idempotency.Entry{ID: idempotency.ID{byte(i)}, Created: int64(i), Finished: true, Size: 600}
-		require.NoError(t, s.Commit(ctx, idempotency.Change{Put: []idempotency.Put{{Entry: e, Answer: bytes.Repeat([]byte{byte(i)}, 600)}}}))
+		c.Put = append(c.Put, idempotency.Put{Entry: e, Answer: bytes.Repeat([]byte{byte(i)}, 600)})
 	}
+	require.NoError(t, s.Commit(ctx, c))
 	want := entries(t, s)
 	require.NoError(t, s.Close())
 	whole, err := os.ReadFile(path)
