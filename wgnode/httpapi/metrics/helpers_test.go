@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"bytes"
+	"flag"
 	"net/netip"
 	"testing"
 
@@ -14,7 +15,10 @@ import (
 	"github.com/waylume/waylume/wgnode/wgnodetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Bool("write", false, "write the table of docs/metrics.md")
+	goleak.VerifyTestMain(m)
+}
 
 // start runs a node on a dataplane in memory.
 func start(t testing.TB, adjust ...func(*wgnode.Config)) (*wgnode.Node, *wgnodetest.Dataplane) {
