@@ -184,3 +184,19 @@ func TestBackupRefusals(t *testing.T) {
 	requireContents(t, filepath.Join(dir, "second.db"), afterNumber(5))
 	requireOnly(t, dir, "backup.db", "second.db")
 }
+
+func TestSize(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	s, err := boltstore.Open(path, boltstore.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { s.Close() })
+	size, err := s.Size()
+	require.NoError(t, err)
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, info.Size(), size)
+	require.NoError(t, os.Remove(path))
+	_, err = s.Size()
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.ErrorContains(t, err, "measure")
+}

@@ -104,7 +104,15 @@ func exposition(g prometheus.Gatherer, log *slog.Logger) http.Handler {
 }
 
 func peersHandler(node Node, opts Options, log *slog.Logger) http.Handler {
+	scrapes := make(chan struct{}, maxScrapes)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case scrapes <- struct{}{}:
+			defer func() { <-scrapes }()
+		default:
+			problem.New(http.StatusServiceUnavailable, problem.Unavailable, "too many requests at one time: ask again later").Write(w)
+			return
+		}
 		most := opts.MaxPeers
 		if text := r.URL.Query().Get("limit"); text != "" {
 			n, err := strconv.Atoi(text)

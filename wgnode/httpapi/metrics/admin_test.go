@@ -154,3 +154,41 @@ func TestFamilies(t *testing.T) {
 		require.Empty(t, problems, f.Name)
 	}
 }
+
+// slow is a node that answers when it is let.
+type slow struct {
+	metrics.Node
+	asked, let chan struct{}
+}
+
+func (s slow) PeerQualities() ([]wgnode.PeerQuality, error) {
+	s.asked <- struct{}{}
+	<-s.let
+	return s.Node.PeerQualities()
+}
+
+func TestAdminBoundsScrapes(t *testing.T) {
+	node, _ := start(t)
+	s := slow{node, make(chan struct{}), make(chan struct{})}
+	server := admin(t, metrics.AdminOptions{Gatherer: prometheus.NewRegistry(), Node: s})
+	const most = 8
+	statuses := make(chan int, most)
+	for range most {
+		go func() {
+			answer, err := server.Client().Get(server.URL + "/metrics/peers")
+			if err != nil {
+				statuses <- 0
+				return
+			}
+			answer.Body.Close()
+			statuses <- answer.StatusCode
+		}()
+		<-s.asked
+	}
+	status, _, _ := get(t, server.Client(), server.URL+"/metrics/peers", "")
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	close(s.let)
+	for range most {
+		require.Equal(t, http.StatusOK, <-statuses)
+	}
+}
