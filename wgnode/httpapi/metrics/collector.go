@@ -85,15 +85,15 @@ func NewCollector(node Node, opts Options) (*Collector, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Collector{node: node, opts: opts, descs: describe(nodeFamilies()), reasons: knownOf(dropReasons()...)}
+	c := &Collector{node: node, opts: opts, descs: describe(nodeFamilies()), reasons: knownOf(DropReasons()...)}
 	if opts.PerPeer {
 		c.peers = newPeerCollector(node, opts, opts.MaxPeers)
 	}
 	return c, nil
 }
 
-// dropReasons are the causes that any dataplane of this module counts.
-func dropReasons() []string {
+// DropReasons are the causes of dropped packets that any dataplane of this module counts, as the label reason has them.
+func DropReasons() []string {
 	all := []string{"no-peer", "data-cap", "untracked", "closed", "other-uplink", "redirect", "control-port"}
 	for r := isolation.ReasonMalformed; r < isolation.NumReasons; r++ {
 		all = append(all, words(r))
