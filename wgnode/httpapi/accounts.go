@@ -117,7 +117,7 @@ func (a *API) getAccount(_ context.Context, in *readAccount) (*tagged[api.Accoun
 }
 
 func (a *API) putAccount(ctx context.Context, in *putAccount) (*tagged[api.Account], error) {
-	release, err := a.locks.of(ctx, wgnode.OfAccount(in.ID))
+	release, err := a.hold(ctx, wgnode.OfAccount(in.ID))
 	if err != nil {
 		return nil, refusal(err)
 	}
@@ -174,7 +174,7 @@ func (a *API) checkedAccount(id param.Account, c param.Conditions) (wgnode.Accou
 }
 
 func (a *API) changeAccount(ctx context.Context, in *changeAccount) (*tagged[api.Account], error) {
-	release, err := a.locks.of(ctx, wgnode.OfAccount(in.ID))
+	release, err := a.hold(ctx, wgnode.OfAccount(in.ID))
 	if err != nil {
 		return nil, refusal(err)
 	}
@@ -225,20 +225,17 @@ func (a *API) patchAccount(ctx context.Context, before wgnode.Account, patch []b
 }
 
 func (a *API) removeAccount(ctx context.Context, in *removeAccount) (*struct{}, error) {
-	release, err := a.locks.of(ctx, wgnode.OfAccount(in.ID))
+	release, err := a.hold(ctx, wgnode.OfAccount(in.ID))
 	if err != nil {
 		return nil, refusal(err)
 	}
 	defer release()
 	if _, err := a.checkedAccount(in.Account, in.Conditions); err != nil {
-		return nil, err
+		return nil, gone(ctx, err)
 	}
 	remove := a.cfg.Node.RemoveAccount
 	if in.Peers {
 		remove = a.cfg.Node.RemoveAccountAndPeers
 	}
-	if err := remove(ctx, in.ID); err != nil {
-		return nil, refusal(err)
-	}
-	return nil, nil
+	return nil, refusal(gone(ctx, remove(ctx, in.ID)))
 }

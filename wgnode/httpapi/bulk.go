@@ -2,13 +2,17 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"reflect"
+	"slices"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/waylume/waylume/wgnode"
+	"github.com/waylume/waylume/wgnode/httpapi/audit"
 	"github.com/waylume/waylume/wgnode/httpapi/auth"
+	"github.com/waylume/waylume/wgnode/httpapi/idempotency"
 	api "github.com/waylume/waylume/wgnode/httpapi/v1"
 )
 
@@ -41,12 +45,14 @@ func (a *API) createPeers(ctx context.Context, in *struct{ bodyOf[api.BulkCreate
 		return nil, err
 	}
 	defer release()
+	private := complete(ctx, specs)
 	added, err := a.cfg.Node.AddPeers(ctx, specs)
 	if err != nil {
 		return nil, refusal(err)
 	}
 	created := api.BulkCreated{Peers: make([]api.CreatedPeer, len(added))}
 	for i, p := range added {
+		p = took(ctx, p, private[i])
 		created.Peers[i] = a.created(ctx, p.Peer, p.PrivateKey, "none")
 	}
 	return &answer[api.BulkCreated]{Status: http.StatusOK, CacheControl: secret, Body: created}, nil
@@ -62,8 +68,14 @@ func (a *API) removePeers(ctx context.Context, in *struct{ bodyOf[api.BulkDelete
 		return nil, refusal(err)
 	}
 	defer release()
-	if err := a.cfg.Node.RemovePeers(ctx, keys); err != nil {
-		return nil, refusal(err)
+	for _, key := range keys {
+		audit.AddSubject(ctx, subjectOf(wgnode.OfPeer(key)))
 	}
-	return nil, nil
+	if idempotency.Interrupted(ctx) { // all were removed then, or none
+		keys = slices.DeleteFunc(keys, func(key wgtypes.Key) bool {
+			_, err := a.cfg.Node.Peer(key)
+			return errors.Is(err, wgnode.ErrNotFound)
+		})
+	}
+	return nil, refusal(a.cfg.Node.RemovePeers(ctx, keys))
 }

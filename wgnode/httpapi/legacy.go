@@ -196,10 +196,13 @@ func (a *API) legacyCreate(ctx context.Context, in *struct{ flatBody[legacySpec]
 		SpeedLimit: speedLimit(api.SpeedLimit{Download: in.value.Download, Upload: in.value.Upload}),
 		DataCap:    quota.Cap{Bytes: quota.Bytes(in.value.DataCap)},
 	}
-	added, err := a.cfg.Node.AddPeer(ctx, spec)
+	specs := []wgnode.PeerSpec{spec}
+	private := complete(ctx, specs)
+	added, err := a.cfg.Node.AddPeer(ctx, specs[0])
 	if err != nil {
 		return nil, legacyRefusal(err)
 	}
+	added = took(ctx, added, private[0])
 	created := a.created(ctx, added.Peer, added.PrivateKey, "none")
 	out := &answer[legacyPeer]{Status: http.StatusCreated, CacheControl: secret, Body: legacyOf(added.Peer)}
 	out.Body.PrivateKey, out.Body.Config = created.PrivateKey, created.Config
@@ -223,19 +226,16 @@ func legacyRefusal(err error) error {
 }
 
 func (a *API) legacyRemove(ctx context.Context, in *struct{ flatBody[legacyID] }) (*struct{}, error) {
-	release, err := a.locks.of(ctx, wgnode.OfPeer(wgtypes.Key(in.value.PublicKey)))
+	release, err := a.hold(ctx, wgnode.OfPeer(wgtypes.Key(in.value.PublicKey)))
 	if err != nil {
 		return nil, refusal(err)
 	}
 	defer release()
-	if err := a.cfg.Node.RemovePeer(ctx, wgtypes.Key(in.value.PublicKey)); err != nil {
-		return nil, refusal(err)
-	}
-	return nil, nil
+	return nil, refusal(gone(ctx, a.cfg.Node.RemovePeer(ctx, wgtypes.Key(in.value.PublicKey))))
 }
 
 func (a *API) legacyChange(ctx context.Context, id api.Key, change func(wgnode.Subject, wgnode.Peer) error) (*answer[legacyPeer], error) {
-	release, err := a.locks.of(ctx, wgnode.OfPeer(wgtypes.Key(id)))
+	release, err := a.hold(ctx, wgnode.OfPeer(wgtypes.Key(id)))
 	if err != nil {
 		return nil, refusal(err)
 	}

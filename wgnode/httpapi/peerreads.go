@@ -9,6 +9,7 @@ import (
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/httpapi/auth"
+	"github.com/waylume/waylume/wgnode/httpapi/idempotency"
 	"github.com/waylume/waylume/wgnode/httpapi/internal/param"
 	api "github.com/waylume/waylume/wgnode/httpapi/v1"
 )
@@ -137,6 +138,9 @@ func (a *API) usage(ctx context.Context, s wgnode.Subject) (*answer[api.Usage], 
 }
 
 func (a *API) topUp(ctx context.Context, s wgnode.Subject, more api.TopUp) (*answer[api.Usage], error) {
+	if err := idempotency.Once(ctx); err != nil { // twice would be twice as much
+		return nil, err
+	}
 	return a.thenUsage(ctx, s, func() error { return a.cfg.Node.TopUp(ctx, s, quota.Bytes(more.Bytes)) })
 }
 
@@ -146,7 +150,7 @@ func (a *API) resetUsage(ctx context.Context, s wgnode.Subject) (*answer[api.Usa
 
 // thenUsage makes a change, and answers with the usage that there is then.
 func (a *API) thenUsage(ctx context.Context, s wgnode.Subject, change func() error) (*answer[api.Usage], error) {
-	release, err := a.locks.of(ctx, s)
+	release, err := a.hold(ctx, s)
 	if err != nil {
 		return nil, refusal(err)
 	}

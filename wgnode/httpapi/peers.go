@@ -7,7 +7,9 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/waylume/waylume/wgnode"
+	"github.com/waylume/waylume/wgnode/httpapi/audit"
 	"github.com/waylume/waylume/wgnode/httpapi/auth"
+	"github.com/waylume/waylume/wgnode/httpapi/idempotency"
 	"github.com/waylume/waylume/wgnode/httpapi/internal/param"
 	"github.com/waylume/waylume/wgnode/httpapi/problem"
 	api "github.com/waylume/waylume/wgnode/httpapi/v1"
@@ -77,10 +79,13 @@ func (a *API) createPeer(ctx context.Context, in *createPeer) (*tagged[api.Creat
 		return nil, err
 	}
 	defer release()
-	added, err := a.cfg.Node.AddPeer(ctx, peerSpec(in.value))
+	specs := []wgnode.PeerSpec{peerSpec(in.value)}
+	private := complete(ctx, specs)
+	added, err := a.cfg.Node.AddPeer(ctx, specs[0])
 	if err != nil {
 		return nil, refusal(err)
 	}
+	added = took(ctx, added, private[0])
 	created := a.created(ctx, added.Peer, added.PrivateKey, in.QR.QR)
 	out := &tagged[api.CreatedPeer]{
 		Status: http.StatusCreated, ETag: tag(created.Peer), Location: peersPath + "/" + created.ID, CacheControl: secret, Body: created,
@@ -105,7 +110,7 @@ func (a *API) admit(ctx context.Context) (release func(), err error) {
 }
 
 func (a *API) changePeer(ctx context.Context, in *changePeer) (*tagged[api.Peer], error) {
-	release, err := a.locks.of(ctx, wgnode.OfPeer(in.Key()))
+	release, err := a.hold(ctx, wgnode.OfPeer(in.Key()))
 	if err != nil {
 		return nil, refusal(err)
 	}
@@ -134,33 +139,39 @@ func (a *API) checkedPeer(id param.Peer, c param.Conditions) (wgnode.Peer, error
 }
 
 func (a *API) removePeer(ctx context.Context, in *removePeer) (*struct{}, error) {
-	release, err := a.locks.of(ctx, wgnode.OfPeer(in.Key()))
+	release, err := a.hold(ctx, wgnode.OfPeer(in.Key()))
 	if err != nil {
 		return nil, refusal(err)
 	}
 	defer release()
 	if _, err := a.checkedPeer(in.Peer, in.Conditions); err != nil {
-		return nil, err
+		return nil, gone(ctx, err)
 	}
-	if err := a.cfg.Node.RemovePeer(ctx, in.Key()); err != nil {
-		return nil, refusal(err)
-	}
-	return nil, nil
+	return nil, refusal(gone(ctx, a.cfg.Node.RemovePeer(ctx, in.Key())))
 }
 
 func (a *API) rekeyPeer(ctx context.Context, in *rekeyPeer) (*tagged[api.CreatedPeer], error) {
 	if err := a.checkQR(in.QR.QR, in.value.PublicKey); err != nil {
 		return nil, err
 	}
-	release, err := a.locks.of(ctx, wgnode.OfPeer(in.Key()))
+	release, err := a.hold(ctx, wgnode.OfPeer(in.Key()))
 	if err != nil {
 		return nil, refusal(err)
 	}
 	defer release()
+	keys := wgnode.PeerKeys{PublicKey: wgtypes.Key(in.value.PublicKey)}
+	var private wgtypes.Key
+	if keys.PublicKey == (wgtypes.Key{}) {
+		if key, ok := drawKey(ctx, 0); ok {
+			private, keys.PublicKey = key, key.PublicKey()
+		}
+	}
+	if peer, err := a.cfg.Node.Peer(keys.PublicKey); err == nil && idempotency.Interrupted(ctx) {
+		return a.rekeyed(ctx, wgnode.RekeyedPeer{Peer: peer, FormerKey: in.Key(), PrivateKey: private}, in.QR.QR), nil
+	}
 	if _, err := a.checkedPeer(in.Peer, in.Conditions); err != nil {
 		return nil, err
 	}
-	keys := wgnode.PeerKeys{PublicKey: wgtypes.Key(in.value.PublicKey)}
 	if in.value.PresharedKey.Given {
 		keys.PresharedKey = new(wgtypes.Key)
 		if given := in.value.PresharedKey.Value; given != nil {
@@ -171,9 +182,18 @@ func (a *API) rekeyPeer(ctx context.Context, in *rekeyPeer) (*tagged[api.Created
 	if err != nil {
 		return nil, refusal(err)
 	}
-	created := a.created(ctx, rekeyed.Peer, rekeyed.PrivateKey, in.QR.QR)
+	if private != (wgtypes.Key{}) {
+		rekeyed.PrivateKey = private
+	}
+	return a.rekeyed(ctx, rekeyed, in.QR.QR), nil
+}
+
+// rekeyed is the answer about a peer that has other keys.
+func (a *API) rekeyed(ctx context.Context, rekeyed wgnode.RekeyedPeer, qr string) *tagged[api.CreatedPeer] {
+	audit.AddSubject(ctx, subjectOf(wgnode.OfPeer(rekeyed.PublicKey)))
+	created := a.created(ctx, rekeyed.Peer, rekeyed.PrivateKey, qr)
 	created.FormerID = api.Key(rekeyed.FormerKey).ID()
 	return &tagged[api.CreatedPeer]{
 		Status: http.StatusOK, ETag: tag(created.Peer), Location: peersPath + "/" + created.ID, CacheControl: secret, Body: created,
-	}, nil
+	}
 }

@@ -115,6 +115,9 @@ func internal(err error) *problem.Problem {
 
 // refusal is the problem that an error of the node's means to whoever made the request.
 func refusal(err error) error {
+	if err == nil {
+		return nil
+	}
 	if p, ok := errors.AsType[*problem.Problem](err); ok {
 		return p
 	}

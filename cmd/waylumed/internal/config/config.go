@@ -42,7 +42,7 @@ const (
 	Partial = "partial"
 	Strict  = "strict"
 
-	// What moves the packets, as [up.Dataplanes] has it.
+	// What moves the packets, as [host.Dataplanes] has it.
 	AutoDataplane      = "auto"
 	KernelDataplane    = "kernel"
 	UserspaceDataplane = "userspace"

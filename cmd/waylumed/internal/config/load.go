@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/waylume/waylume/cmd/waylumed/internal/up"
+	"github.com/waylume/waylume/cmd/waylumed/internal/state"
 )
 
 // Options say where to look.
@@ -58,7 +58,7 @@ func DefaultFile(getenv func(string) string, root bool, home string) string {
 // DefaultState is where state is kept for a process with this environment.
 func DefaultState(environ []string) string {
 	env := Environment(environ)
-	return up.StateDir(func(name string) string { return env[name] }, os.Geteuid() == 0, env["HOME"])
+	return state.Dir(func(name string) string { return env[name] }, os.Geteuid() == 0, env["HOME"])
 }
 
 // Load reads all sources and checks the whole. The error is an [*Error] with everything that is wrong.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/waylume/waylume/cmd/waylumed/internal/host"
 	"github.com/waylume/waylume/cmd/waylumed/internal/state"
 	"github.com/waylume/waylume/cmd/waylumed/internal/up"
 	"github.com/waylume/waylume/cmd/waylumed/internal/words"
@@ -23,7 +24,7 @@ const (
 )
 
 // Settings are all there are, in the order in which a person reads them. stateDir is where state is kept by default, as
-// [up.StateDir] has it; empty: there is no home, and node.state must be given.
+// [state.Dir] has it; empty: there is no home, and node.state must be given.
 func Settings(stateDir string) []Setting {
 	list := []Setting{
 		one("profile", func(c *Config) *string { return &c.Profile }, oneOf(Standard, Production), Standard,
@@ -81,7 +82,7 @@ func nodeSettings(stateDir string) []Setting {
 
 func kernelSettings() []Setting {
 	return []Setting{
-		one("node.dataplane", func(c *Config) *string { return &c.Node.Dataplane }, oneOf(up.Dataplanes()...), AutoDataplane,
+		one("node.dataplane", func(c *Config) *string { return &c.Node.Dataplane }, oneOf(host.Dataplanes()...), AutoDataplane,
 			"What moves the packets; auto is the kernel where this process may change its network"),
 		one("node.interface", func(c *Config) *string { return &c.Node.Interface }, text("name", 1, 15), kernel.DefaultInterface,
 			"Kernel dataplane: the tunnel's interface"),

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/config"
+	"github.com/waylume/waylume/cmd/waylumed/internal/host"
 	"github.com/waylume/waylume/cmd/waylumed/internal/up"
 )
 
@@ -47,7 +48,7 @@ func TestTable(t *testing.T) {
 
 // The words are those of waylumed up, and so are the flags that both have.
 func TestWordsOfUp(t *testing.T) {
-	require.Equal(t, []string{config.AutoDataplane, config.KernelDataplane, config.UserspaceDataplane}, up.Dataplanes())
+	require.Equal(t, []string{config.AutoDataplane, config.KernelDataplane, config.UserspaceDataplane}, host.Dataplanes())
 	require.Equal(t, []string{config.Masquerade, config.NoNAT}, up.NATs())
 	set := pflag.NewFlagSet("", pflag.ContinueOnError)
 	config.Register(set, "/state")

@@ -6,39 +6,27 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"strings"
 	"sync"
+
+	"github.com/waylume/waylume/cmd/waylumed/internal/config"
 )
 
-// unixPrefix begins the address of a Unix socket: "unix:/run/waylume/api.sock".
-const unixPrefix = "unix:"
-
-// listen opens a socket for an address, as the configuration has it.
-func listen(address string, mode fs.FileMode) (net.Listener, error) {
-	path, isUnix := strings.CutPrefix(address, unixPrefix)
-	if !isUnix {
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			return nil, fmt.Errorf("listen on %s: %w", address, err)
-		}
-		return l, nil
+// listen opens a socket. Of a Unix socket mode says who may use it.
+func listen(address config.Address, mode fs.FileMode) (l net.Listener, err error) {
+	if address.Network == "unix" {
+		l, err = listenUnix(address.Address, mode)
+	} else {
+		l, err = net.Listen(address.Network, address.Address)
 	}
-	l, err := listenUnix(path, mode)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
 	return l, nil
 }
 
-// shortPath is as long as a socket's path may be on any system, in bytes: sun_path has 104 or 108, with a zero at the end.
-const shortPath = 103
-
 // listenUnix makes a socket that has its name only when it has its mode. One that nobody serves any more is replaced.
 func listenUnix(path string, mode fs.FileMode) (_ net.Listener, err error) {
-	fresh := path + ".new"
-	if len(fresh) > shortPath {
-		return nil, fmt.Errorf("a path of %d bytes is too long for a socket: use one of %d at most", len(path), shortPath-len(".new"))
-	}
+	fresh := path + "~" // a path may be as long as that of a socket can be, but for this
 	if err := vacate(path); err != nil {
 		return nil, err
 	}

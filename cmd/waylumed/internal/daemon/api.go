@@ -1,0 +1,213 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/waylume/waylume/cmd/waylumed/internal/config"
+	"github.com/waylume/waylume/wgnode/httpapi"
+	"github.com/waylume/waylume/wgnode/httpapi/audit"
+	"github.com/waylume/waylume/wgnode/httpapi/auth"
+	"github.com/waylume/waylume/wgnode/httpapi/auth/guard"
+	"github.com/waylume/waylume/wgnode/httpapi/auth/mtls"
+	"github.com/waylume/waylume/wgnode/httpapi/auth/source"
+	"github.com/waylume/waylume/wgnode/httpapi/eventstream"
+	"github.com/waylume/waylume/wgnode/httpapi/idempotency"
+	"github.com/waylume/waylume/wgnode/httpapi/idempotency/boltkeys"
+	"github.com/waylume/waylume/wgnode/httpapi/metrics"
+)
+
+// api is what answers requests, with all that stands around the routes.
+type api struct {
+	routes  *httpapi.API
+	auth    *auth.Authenticator
+	certs   *mtls.Certificates // nil: no TLS
+	audit   *audit.Log         // nil: none
+	keys    *idempotency.Keys
+	events  *eventstream.Handler
+	metrics *metrics.HTTP
+	sources *source.Resolver
+	handler http.Handler
+}
+
+// openAPI makes the API of the node.
+func (d *daemon) openAPI(ctx context.Context) (_ *api, err error) {
+	cfg := d.config()
+	a := &api{}
+	if a.sources, err = source.New(source.XForwardedFor, cfg.API.TrustedProxies...); err != nil {
+		return nil, err
+	}
+	if cfg.API.TLS.CertFile != "" {
+		a.certs, err = mtls.New(mtls.Config{
+			CertFile: cfg.API.TLS.CertFile, KeyFile: cfg.API.TLS.KeyFile, ClientCAFile: cfg.API.TLS.ClientCAFile, Logger: d.log,
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if a.routes, err = httpapi.New(httpapi.Config{Node: d.node, Logger: d.log, Version: d.Version, OnDrain: d.onDrain}); err != nil {
+		return nil, err
+	}
+	if a.events, err = eventstream.New(eventstream.Config{Node: d.node, Logger: d.log}); err != nil {
+		return nil, err
+	}
+	d.mount(a)
+	a.metrics = metrics.NewHTTP(metrics.HTTPOptions{Pattern: a.routes.Pattern})
+	if err := d.openAuth(a, cfg); err != nil {
+		return nil, err
+	}
+	if err := d.openAudit(a, cfg); err != nil {
+		return nil, err
+	}
+	if err := d.openKeys(ctx, a, cfg); err != nil {
+		return nil, err
+	}
+	a.handler, err = d.compose(a, cfg)
+	return a, err
+}
+
+// mount adds what is about the program, not the node.
+func (d *daemon) mount(a *api) {
+	a.routes.Mount(huma.Operation{
+		OperationID: "stream-events", Method: http.MethodGet, Path: httpapi.Prefix + "/events", Tags: []string{"node"},
+		Summary:     "What happens, as it happens",
+		Description: "Server-sent events; docs/events.md has their fields. Last-Event-ID goes on where a stream ended.",
+	}, auth.PeersRead, a.events)
+	a.routes.Mount(huma.Operation{
+		OperationID: "reload", Method: http.MethodPost, Path: httpapi.Prefix + "/node/reload", Tags: []string{"node"},
+		Summary:     "Read the configuration anew",
+		Description: "What can be changed while the program runs is; what cannot is named. If anything is wrong nothing is changed.",
+	}, auth.NodeAdmin, http.HandlerFunc(d.answerReload))
+}
+
+func (d *daemon) openAuth(a *api, cfg config.Config) error {
+	c := auth.Config{
+		Trust: trust(cfg), Skew: skew(cfg.API.Auth.ClockSkew), UsedTokens: filepath.Join(cfg.Node.State, "tokens"),
+		MaxBody: int64(cfg.API.Limits.Body), Sources: a.sources, Logger: d.log,
+		OnIntrusion: func(i auth.Intrusion) {
+			a.metrics.AuthFailed(string(i.Reason))
+			d.log.Warn("somebody tries to get in", "from", i.Source.String(), "failures", i.Failures, "since", i.Since, "reason", string(i.Reason))
+		},
+	}
+	if a.certs != nil {
+		c.ClientCAs = a.certs.ClientCAs
+	}
+	var err error
+	if a.auth, err = auth.New(c); err != nil {
+		return err
+	}
+	d.atEnd(a.auth.Close)
+	a.auth.Start()
+	return nil
+}
+
+func skew(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1 // none, which 0 is not
+	}
+	return d
+}
+
+func (d *daemon) openAudit(a *api, cfg config.Config) (err error) {
+	if cfg.Audit.File == "" {
+		return nil
+	}
+	a.audit, err = audit.Open(cfg.Audit.File, audit.Options{
+		Retention: cfg.Audit.Retention, Route: a.routes.Pattern, Logger: d.log,
+		Source: func(r *http.Request) string { return a.sources.Of(r).String() },
+	})
+	if err != nil {
+		return err
+	}
+	for _, found := range a.audit.Found() {
+		d.log.Warn("the audit log was not as it should be, and goes on", "found", found)
+	}
+	d.atEnd(a.audit.Close)
+	return nil
+}
+
+func (d *daemon) openKeys(ctx context.Context, a *api, cfg config.Config) (err error) {
+	var store idempotency.Store = idempotency.NewMemoryStore()
+	if cfg.Node.Store == config.FileStore {
+		file, err := boltkeys.Open(filepath.Join(cfg.Node.State, "requests.db"), boltkeys.Options{})
+		if err != nil {
+			return err
+		}
+		d.atEnd(file.Close)
+		store = file
+	}
+	a.keys, err = idempotency.New(ctx, idempotency.Config{
+		Store: store, Retention: cfg.Idempotency.Retention, MaxBody: int64(cfg.API.Limits.Body), Logger: d.log,
+	})
+	return err
+}
+
+// compose puts around the routes what every request goes through.
+func (d *daemon) compose(a *api, cfg config.Config) (http.Handler, error) {
+	perSource, err := guard.RateLimit(guard.RateConfig{
+		Name: "source", By: guard.BySource(a.sources), PerSecond: cfg.API.Rate.PerSource, Burst: cfg.API.Rate.Burst,
+	})
+	if err != nil {
+		return nil, err
+	}
+	perKey, err := guard.RateLimit(guard.RateConfig{
+		Name: "key", By: guard.ByPrincipal, PerSecond: cfg.API.Rate.PerKey, Burst: cfg.API.Rate.Burst,
+	})
+	if err != nil {
+		return nil, err
+	}
+	var inner http.Handler = a.routes
+	inner = a.keys.Middleware(inner)
+	if a.audit != nil {
+		inner = a.audit.Middleware(inner)
+	}
+	inner = d.traces.Middleware(a.routes.Pattern)(inner)
+	inner = a.auth.Middleware(perKey(inner))
+	if a.audit != nil {
+		inner = a.audit.Refusals(inner)
+	}
+	inner = perSource(inner)
+
+	open := http.NewServeMux()
+	open.Handle("/", inner)
+	for _, path := range []string{"/livez", "/readyz"} {
+		open.Handle(path, a.routes)
+	}
+	if cfg.API.Docs {
+		for _, path := range []string{"/openapi.json", "/openapi.yaml", "/docs"} {
+			open.Handle("GET "+path, anybody(a.routes))
+		}
+	}
+	return guard.RequestID(d.recovered(guard.Headers(a.metrics.Middleware(open)))), nil
+}
+
+// anybody has everybody count as recognised, with no scope: for what is no secret.
+func anybody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(auth.NewContext(r.Context(), auth.Principal{Name: "anybody"})))
+	})
+}
+
+// recovered has a fault in a handler end one request, and be told of.
+func (d *daemon) recovered(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			fault := recover()
+			if fault == nil {
+				return
+			}
+			if err, ok := fault.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
+				d.log.ErrorContext(r.Context(), "a request was not answered: this is a fault of the program", "request",
+					guard.RequestIDOf(r.Context()), "fault", fmt.Sprint(fault))
+			}
+			panic(http.ErrAbortHandler) // the server closes the connection: part of an answer may be out
+		}()
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,212 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/waylume/waylume/cmd/waylumed/internal/allowlist"
+	"github.com/waylume/waylume/cmd/waylumed/internal/config"
+	"github.com/waylume/waylume/cmd/waylumed/internal/service"
+	"github.com/waylume/waylume/wgnode/httpapi/auth/guard"
+	"github.com/waylume/waylume/wgnode/httpapi/metrics"
+)
+
+// servers are what others reach the daemon by.
+type servers struct {
+	d         *daemon
+	api       *api
+	server    *http.Server
+	listeners []net.Listener
+	admin     *http.Server // nil: none
+	adminAt   net.Listener
+	allow     *allowlist.List // nil: none
+}
+
+// Names of sockets that a supervisor has opened (FileDescriptorName=). Whatever has another name is the API's.
+const adminSocket = "admin"
+
+// openServers opens all sockets, so that nothing is missing once the node runs. Nothing is served yet.
+func (d *daemon) openServers(ctx context.Context) (*servers, error) {
+	cfg := d.config()
+	s := &servers{d: d}
+	var err error
+	if s.api, err = d.openAPI(ctx); err != nil {
+		return nil, err
+	}
+	d.api = s.api
+	if cfg.Allowlist.Set() {
+		s.allow = allowlist.New(allowlist.Config{
+			File: cfg.Allowlist.File, URL: cfg.Allowlist.URL, Refresh: cfg.Allowlist.Refresh, Apply: d.setControlAllow, Logger: d.log,
+			Last: filepath.Join(cfg.Node.State, "allowlist"),
+		})
+	}
+	limits := cfg.API.Limits
+	s.server = guard.NewServer(s.api.handler, guard.ServerConfig{
+		HeaderTimeout: limits.HeaderTime, ReadTimeout: limits.RequestTime, WriteTimeout: 2 * limits.RequestTime, IdleTimeout: limits.IdleTime,
+		MaxHeaderBytes: int(limits.Header), Logger: d.log,
+	})
+	d.atEnd(func() error { return s.close() })
+	inherited, err := service.Listeners()
+	if err != nil {
+		return nil, err
+	}
+	for name, all := range inherited {
+		for _, l := range all {
+			if name == adminSocket {
+				s.adminAt = l
+			} else if err := s.add(l, false); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(s.listeners) == 0 {
+		for _, address := range cfg.API.Listen {
+			l, err := listen(address, cfg.API.Socket.Mode)
+			if err != nil {
+				return nil, err
+			}
+			if err := s.add(l, address.Loopback()); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return s, s.openAdmin(cfg)
+}
+
+// add puts around a socket of the API's what every connection goes through.
+func (s *servers) add(l net.Listener, loopback bool) error {
+	cfg := s.d.config().API
+	bounded, err := guard.Listen(l, guard.ListenerConfig{
+		Max: cfg.Limits.Connections, MaxPerSource: cfg.Limits.ConnectionsPerSource, Exempt: cfg.TrustedProxies,
+	})
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	l = bounded
+	if _, isTCP := l.Addr().(*net.TCPAddr); isTCP {
+		if s.allow != nil && !loopback {
+			l = s.allow.Listener(l)
+		}
+		if s.api.certs != nil {
+			l = tls.NewListener(l, s.api.certs.TLSConfig())
+		}
+	}
+	s.listeners = append(s.listeners, l)
+	return nil
+}
+
+func (s *servers) openAdmin(cfg config.Config) (err error) {
+	if s.adminAt == nil && cfg.Admin.Listen.Network != "" {
+		if s.adminAt, err = listen(cfg.Admin.Listen, cfg.API.Socket.Mode); err != nil {
+			return err
+		}
+	}
+	if s.adminAt == nil {
+		return nil
+	}
+	opts := metrics.Options{Version: s.d.Version, PerPeer: cfg.Admin.PeerSeries, Redaction: cfg.Log.Redaction}
+	collector, err := metrics.NewCollector(s.d.node, opts)
+	if err != nil {
+		return err
+	}
+	registry, err := metrics.NewRegistry(collector, s.api.metrics, s.d.store, metrics.NewCertificate(s.certificateEnds))
+	if err != nil {
+		return err
+	}
+	handler, err := metrics.AdminHandler(metrics.AdminOptions{
+		Gatherer: registry, Node: s.d.node, Options: opts, Profiling: cfg.Admin.Pprof, Logger: s.d.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.admin = guard.NewServer(handler, guard.ServerConfig{WriteTimeout: 2 * time.Minute, Logger: s.d.log}) // a profile takes its time
+	return nil
+}
+
+func (s *servers) certificateEnds() time.Time {
+	if s.api.certs == nil {
+		return time.Time{}
+	}
+	return s.api.certs.Leaf().NotAfter
+}
+
+// serve answers requests, and does what recurs, in goroutines of a group, until the work ends.
+func (s *servers) serve(work context.Context, group *errgroup.Group) error {
+	if s.allow != nil {
+		if err := s.allow.Load(work); err != nil {
+			return err
+		}
+		group.Go(func() error {
+			s.allow.Run(work)
+			return nil
+		})
+	}
+	group.Go(func() error { return unlessEnded(work, s.api.keys.Run(work)) })
+	for _, l := range s.listeners {
+		group.Go(func() error { return served(s.server.Serve(l)) })
+		s.d.log.Info("the API is served", "address", addressOf(l))
+	}
+	if s.admin != nil {
+		group.Go(func() error { return served(s.admin.Serve(s.adminAt)) })
+		s.d.log.Info("metrics are served", "address", addressOf(s.adminAt))
+	}
+	return nil
+}
+
+func served(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve: %w", err)
+}
+
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// drain takes no more peers and no more connections, and answers the requests that are under way, as long as there is time.
+func (s *servers) drain(within time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	if err := s.api.routes.SetDraining(ctx, true); err != nil {
+		s.d.log.Warn("peers are still being created", "error", err)
+	}
+	s.api.events.Close()
+	err := s.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.d.log.Warn("some requests were not answered in time, and were cut off", "within", within)
+		err = nil
+	}
+	return errors.Join(err, s.close())
+}
+
+// close closes all sockets, and cuts off what is under way.
+func (s *servers) close() error {
+	errs := []error{s.server.Close()}
+	if s.admin != nil {
+		errs = append(errs, s.admin.Close())
+	}
+	for _, l := range append(slices.Clone(s.listeners), s.adminAt) {
+		if l == nil {
+			continue
+		}
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func addressOf(l net.Listener) string { return l.Addr().Network() + ":" + l.Addr().String() }
