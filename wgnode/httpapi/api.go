@@ -87,10 +87,9 @@ func New(cfg Config) (*API, error) {
 				"mtls":   {Type: "mutualTLS", Description: "A certificate that gives the scopes that are named."},
 			}},
 		},
-		Formats:                      map[string]huma.Format{"application/json": format, "json": format},
-		DefaultFormat:                "application/json",
-		RejectUnknownQueryParameters: true,
-		Transformers:                 []huma.Transformer{a.asProblem},
+		Formats:       map[string]huma.Format{"application/json": format, "json": format},
+		DefaultFormat: "application/json",
+		Transformers:  []huma.Transformer{a.asProblem},
 	})
 	a.huma.UseMiddleware(a.authorize)
 	a.addRoutes()

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"cmp"
 	"context"
+	"maps"
 	"net/http"
 	"reflect"
 	"slices"
@@ -66,8 +67,14 @@ func register[I, O any](a *API, o operation, handler func(context.Context, *I) (
 		o.refusals = append(o.refusals, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	guard(&op, access{public: o.public, scope: o.scope})
+	op.Middlewares = huma.Middlewares{unknown}
 	declare(&op, registry, o.refusals)
-	huma.Register(a.huma, op, handler)
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		if f := unknownIn(ctx); len(f) > 0 {
+			return nil, invalid(f)
+		}
+		return handler(ctx, in)
+	})
 	success := op.Responses[strconv.Itoa(cmp.Or(o.status, http.StatusOK))]
 	for _, status := range o.also {
 		other := &huma.Response{Description: http.StatusText(status), Headers: success.Headers}
@@ -147,6 +154,28 @@ func (a *API) authorize(ctx huma.Context, next func(huma.Context)) {
 	default:
 		next(ctx)
 	}
+}
+
+type unknownKey struct{}
+
+// unknown finds parameters that an operation does not have, which are told with all else that is wrong with the request.
+func unknown(ctx huma.Context, next func(huma.Context)) {
+	where := ctx.URL()
+	var found []problem.Fault
+	for _, name := range slices.Sorted(maps.Keys(where.Query())) {
+		if !slices.ContainsFunc(ctx.Operation().Parameters, func(p *huma.Param) bool { return p.In == "query" && p.Name == name }) {
+			found = append(found, problem.Fault{Location: abridge("query." + name), Message: "unknown query parameter: leave it out"})
+		}
+	}
+	if len(found) > 0 {
+		ctx = huma.WithValue(ctx, unknownKey{}, found)
+	}
+	next(ctx)
+}
+
+func unknownIn(ctx context.Context) []problem.Fault {
+	found, _ := ctx.Value(unknownKey{}).([]problem.Fault)
+	return found
 }
 
 func unauthenticated(header http.Header) *problem.Problem {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -52,7 +53,7 @@ func (a *API) asProblem(ctx huma.Context, _ string, v any) (any, error) {
 	r, w := humago.Unwrap(ctx)
 	switch v := v.(type) {
 	case *huma.ErrorModel:
-		p := fromHuma(v)
+		p := fromHuma(v, unknownIn(ctx.Context()))
 		p.Instance = requestID(w.Header())
 		a.logged(ctx.Context(), r, p)
 		w.Header().Set("Cache-Control", "no-store")
@@ -65,9 +66,9 @@ func (a *API) asProblem(ctx huma.Context, _ string, v any) (any, error) {
 	return v, nil
 }
 
-// fromHuma is the problem of a request that huma has refused.
-func fromHuma(model *huma.ErrorModel) *problem.Problem {
-	var faults []problem.Fault
+// fromHuma is the problem of a request that huma has refused, in which other faults were found before.
+func fromHuma(model *huma.ErrorModel, faults []problem.Fault) *problem.Problem {
+	faults = slices.Clone(faults)
 	hums := make(map[string]bool) // locations of faults that huma has found
 	for _, detail := range model.Errors {
 		if _, ours := detail.Value.(undecoded); !ours {
