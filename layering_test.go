@@ -217,6 +217,13 @@ var layers = []layer{
 	},
 	{
 		packages: []string{"./wgnode/httpapi/idempotency"},
+		packages: []string{"./wgnode/httpapi/v1"},
+		forbid:   []string{"./wgnode/...", "github.com/danielgtaylor/...", "net/http"},
+		except:   []string{"./wgnode/httpapi/v1"},
+		reason:   "a client knows what is asked and answered, and links neither a node nor a server",
+	},
+	{
+		packages: []string{"./wgnode/httpapi/problem", "./wgnode/httpapi/auth"},
 		forbid:   []string{"./..."},
 		except:   []string{"./wgnode/httpapi/idempotency", "./wgnode/httpapi/problem", "./wgnode/httpapi/auth/..."},
 		reason:   "keys are of use to any API",

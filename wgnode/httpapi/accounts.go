@@ -60,17 +60,21 @@ func (a *API) addAccountRoutes() {
 	}, a.putAccount)
 	register(a, operation{
 		id: "get-account", method: http.MethodGet, path: one, tag: "accounts", scope: auth.PeersRead,
-		summary: "Show an account", also: []int{http.StatusNotModified}, refusals: []int{http.StatusNotFound, http.StatusPreconditionFailed},
+		summary: "Show an account", also: []int{http.StatusNotModified},
+		refusals: []int{http.StatusNotFound, http.StatusPreconditionFailed},
 	}, a.getAccount)
 	register(a, operation{
-		id: "change-account", method: http.MethodPatch, path: one, tag: "accounts", scope: auth.PeersWrite, summary: "Change an account",
-		description: "The body is a JSON merge patch (RFC 7396): what it leaves out stays, null takes away. All of it is checked before the " +
+		id: "change-account", method: http.MethodPatch, path: one, tag: "accounts", scope: auth.PeersWrite,
+		summary: "Change an account",
+		description: "The body is a JSON merge patch (RFC 7396): what it leaves out stays, null takes away. All of it is " +
+			"checked before the " +
 			"first change is made, and what was changed is changed back when a later part fails.",
 		refusals: []int{http.StatusNotFound, http.StatusPreconditionFailed}, body: typeOf[api.AccountSettings](), patch: true,
 		example: map[string]any{"suspended": true},
 	}, a.changeAccount)
 	register(a, operation{
-		id: "remove-account", method: http.MethodDelete, path: one, tag: "accounts", scope: auth.PeersWrite, summary: "Remove an account",
+		id: "remove-account", method: http.MethodDelete, path: one, tag: "accounts", scope: auth.PeersWrite,
+		summary:  "Remove an account",
 		refusals: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed},
 	}, a.removeAccount)
 	register(a, operation{
@@ -195,7 +199,8 @@ func (a *API) changeAccount(ctx context.Context, in *changeAccount) (*tagged[api
 // patchAccount makes of an account what a merge patch says. The node checks all but suspension, which cannot be wrong, at once.
 func (a *API) patchAccount(ctx context.Context, before wgnode.Account, patch []byte) error {
 	after, err := merged(api.AccountSettings{
-		Labels: before.Labels, SpeedLimit: speedLimitOf(before.SpeedLimit), DataCap: dataCapOf(before.DataCap), Suspended: before.Suspended,
+		Labels: before.Labels, SpeedLimit: speedLimitOf(before.SpeedLimit), DataCap: dataCapOf(before.DataCap),
+		Suspended: before.Suspended,
 	}, patch)
 	if err != nil {
 		return invalid([]problem.Fault{{Location: "body", Message: inWords(err.Error())}})

@@ -43,8 +43,8 @@ type Config struct {
 	// Draining is whether new peers are refused from the beginning.
 	Draining bool
 
-	// OnDrain is called before the node is drained or is to take new peers again, one call at a time; an error keeps it as it was,
-	// and is the answer's reason. Nil: nothing more is done.
+	// OnDrain is called before the node is drained or is to take new peers again, one call at a time; an error keeps it as it
+	// was, and is the answer's reason. Nil: nothing more is done.
 	OnDrain func(ctx context.Context, draining bool) error
 }
 
@@ -174,7 +174,8 @@ func (a *API) unmatched(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if len(allowed) == 0 || path.Clean(r.URL.EscapedPath()) != r.URL.EscapedPath() {
-		a.refuse(w, r, problem.New(http.StatusNotFound, problem.NotFound, "there is no such path: /openapi.json and /docs have those that there are"))
+		a.refuse(w, r, problem.New(http.StatusNotFound, problem.NotFound,
+			"there is no such path: /openapi.json and /docs have those that there are"))
 		return
 	}
 	w.Header().Set("Allow", strings.Join(allowed, ", "))

@@ -23,7 +23,8 @@ func (a *API) addBulkRoutes() {
 	register(a, operation{
 		id: "create-peers", method: http.MethodPost, path: peersPath + "/bulk-create", tag: "peers", scope: auth.PeersWrite,
 		summary: "Create many peers, all or none",
-		description: "In one change. Peers that are there with the same specification are no fault, so that a request may be repeated. " +
+		description: "In one change. Peers that are there with the same specification are no fault, so that a request may " +
+			"be repeated. " +
 			"Every specification that is at fault is named, with its place in the request.",
 		refusals: []int{http.StatusConflict, http.StatusServiceUnavailable}, body: typeOf[api.BulkCreate](), maxBody: maxBulkBody,
 		example: map[string]any{"peers": []any{map[string]any{"name": "one"}, map[string]any{"name": "two"}}},

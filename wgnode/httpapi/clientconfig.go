@@ -44,8 +44,8 @@ func (a *API) checkQR(kind string, public api.Key) error {
 	return nil
 }
 
-// created is what is answered once to whoever made a peer or gave it another key. As that is done, and a private key is in no other
-// place, a configuration that cannot be made is left out.
+// created is what is answered once to whoever made a peer or gave it another key. As that is done, and a private key is in no
+// other place, a configuration that cannot be made is left out.
 func (a *API) created(ctx context.Context, p wgnode.Peer, private wgtypes.Key, kind string) api.CreatedPeer {
 	created := api.CreatedPeer{Peer: peerOf(p), PrivateKey: api.Key(private)}
 	config, err := a.cfg.Node.ClientConfig(p.PublicKey, private)
@@ -80,8 +80,8 @@ func code(config wgnode.ClientConfig, kind string) (*api.QR, error) {
 	return &api.QR{MediaType: "image/svg+xml", Data: []byte(svg(c))}, nil
 }
 
-// svg draws a code, black on white, each run of modules in a row as one rectangle, with the quiet zone of 4 modules around (ISO/IEC
-// 18004, section 5.3.8).
+// svg draws a code, black on white, each run of modules in a row as one rectangle, with the quiet zone of 4 modules around
+// (ISO/IEC 18004, section 5.3.8).
 func svg(c *qr.Code) string {
 	const quietZone = 4
 	var b strings.Builder

@@ -142,7 +142,8 @@ func qualityOf(q wgnode.PeerQuality) api.Quality {
 	return api.Quality{
 		State: q.State.String(), ReadAt: q.ReadAt, WatchedSince: q.WatchedSince, LastHandshake: q.LastHandshake, FormerKey: q.FormerKey,
 		Endpoint: q.Endpoint, EndpointChanges: q.EndpointChanges, EndpointChangedAt: q.EndpointChangedAt,
-		Download: api.Rate(q.Throughput.DownloadBPS), Upload: api.Rate(q.Throughput.UploadBPS), Window: api.Duration(q.Throughput.Window),
+		Download: api.Rate(q.Throughput.DownloadBPS), Upload: api.Rate(q.Throughput.UploadBPS),
+		Window:     api.Duration(q.Throughput.Window),
 		Handshakes: q.Handshakes.Attempts, HandshakesFailed: q.Handshakes.Failed,
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-const description = "Peers and accounts of a Waylume node. A refusal is a problem (RFC 9457) of a type that does not change, with all that " +
-	"is wrong with the request. Rates are whole numbers of bit/s, or in requests texts like 20mbit; amounts of data are whole numbers of " +
-	"bytes, or in requests texts like 5GiB, and may be above 2^53; durations are texts like 72h; times are RFC 3339."
+const description = "Peers and accounts of a Waylume node. A refusal is a problem (RFC 9457) of a type that does not change, with " +
+	"all that is wrong with the request. Rates are whole numbers of bit/s, or in requests texts like 20mbit; amounts of " +
+	"data are whole numbers of bytes, or in requests texts like 5GiB, and may be above 2^53; durations are texts like 72h; times are RFC 3339."
 
 // documents are the document in its forms.
 type documents struct{ json, yaml, page []byte }
@@ -64,7 +64,9 @@ func (a *API) addDocumentRoutes() {
 			_, _ = w.Write(form(d)) // who asked is gone, then
 		}))
 	}
-	serve("get-openapi-json", "/openapi.json", "application/openapi+json", "This document", func(d documents) []byte { return d.json })
-	serve("get-openapi-yaml", "/openapi.yaml", "application/openapi+yaml", "This document as YAML", func(d documents) []byte { return d.yaml })
+	serve("get-openapi-json", "/openapi.json", "application/openapi+json", "This document",
+		func(d documents) []byte { return d.json })
+	serve("get-openapi-yaml", "/openapi.yaml", "application/openapi+yaml", "This document as YAML",
+		func(d documents) []byte { return d.yaml })
 	serve("get-docs", "/docs", pageType, "This document as a page", func(d documents) []byte { return d.page })
 }

@@ -49,8 +49,8 @@ func mismatch(header, tag string) error {
 	return problem.New(http.StatusPreconditionFailed, PreconditionFailed, detail)
 }
 
-// listed reports whether a tag is in a list of such, or the list is *. Tags marked weak are the same as strong ones only in a weak
-// comparison (RFC 9110, section 8.8.3.2). A tag of the API's has no comma.
+// listed reports whether a tag is in a list of such, or the list is *. Tags marked weak are the same as strong ones only in a
+// weak comparison (RFC 9110, section 8.8.3.2). A tag of the API's has no comma.
 func listed(list, tag string, weak bool) bool {
 	if tag == "" {
 		return false

@@ -46,7 +46,8 @@ func serve() error {
 	handler.Mount(huma.Operation{OperationID: "motd", Method: http.MethodGet, Path: "/api/v1/motd", Summary: "The message of the day"},
 		auth.PeersRead, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
 
-	// Whoever knows the token may do anything with peers. Real programs have tokens that are compared in constant time, or signed.
+	// Whoever knows the token may do anything with peers. Real programs have tokens that are compared in constant time, or
+	// signed.
 	authenticate := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Authorization") == "Bearer example" {

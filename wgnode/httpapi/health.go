@@ -19,9 +19,10 @@ func (a *API) addHealthRoutes() {
 	})
 	register(a, operation{
 		id: "readyz", method: http.MethodGet, path: "/readyz", tag: "health", public: true,
-		summary:     "Whether the node serves its peers",
-		also:        []int{http.StatusServiceUnavailable},
-		description: "Each thing that was looked at, by name; status 503 if one fails. A drained node is ready. What is wrong in full, GET /api/v1/node tells those who may know.",
+		summary: "Whether the node serves its peers",
+		also:    []int{http.StatusServiceUnavailable},
+		description: "Each thing that was looked at, by name; status 503 if one fails. A drained node is ready. What is " +
+			"wrong in full, GET /api/v1/node tells those who may know.",
 	}, a.ready)
 }
 
@@ -32,8 +33,8 @@ func (a *API) ready(ctx context.Context, _ *struct{}) (*answer[api.Health], erro
 		node.Detail = status.State
 	}
 	store := check("store", status.Problems, wgnode.StoreFailing)
-	dataplane := check("dataplane", status.Problems, wgnode.DataplaneFailing, wgnode.InterfaceDown, wgnode.ForwardingOff, wgnode.UplinkDown,
-		wgnode.FirewallCloses, wgnode.SocketsFail)
+	dataplane := check("dataplane", status.Problems, wgnode.DataplaneFailing, wgnode.InterfaceDown,
+		wgnode.ForwardingOff, wgnode.UplinkDown, wgnode.FirewallCloses, wgnode.SocketsFail)
 	if err != nil && dataplane.OK {
 		a.log.ErrorContext(ctx, "readiness", "error", err)
 		dataplane.OK, dataplane.Detail = false, "does not answer"

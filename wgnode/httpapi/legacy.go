@@ -137,15 +137,18 @@ func (a *API) addLegacyRoutes() {
 	register(a, legacy(operation{
 		id: "legacy-create-peer", method: http.MethodPost, path: legacyPath, scope: auth.PeersWrite, summary: "Create a peer",
 		description: "As POST " + peersPath + ", with flat names.",
-		status:      http.StatusCreated, also: []int{http.StatusOK}, refusals: []int{http.StatusConflict, http.StatusServiceUnavailable}, body: typeOf[legacySpec](),
+		status:      http.StatusCreated, also: []int{http.StatusOK},
+		refusals: []int{http.StatusConflict, http.StatusServiceUnavailable}, body: typeOf[legacySpec](),
 	}), a.legacyCreate)
 	register(a, legacy(operation{
-		id: "legacy-remove-peer", method: http.MethodPost, path: legacyPath + "/delete", scope: auth.PeersWrite, summary: "Remove a peer",
+		id: "legacy-remove-peer", method: http.MethodPost, path: legacyPath + "/delete", scope: auth.PeersWrite,
+		summary:  "Remove a peer",
 		refusals: missing, body: typeOf[legacyID](), description: "As DELETE " + peersPath + "/{id}.",
 	}), a.legacyRemove)
 	register(a, legacy(operation{
 		id: "legacy-set-speed-limit", method: http.MethodPost, path: legacyPath + "/speed-limit", scope: auth.PeersWrite,
-		summary: "Set a peer's speed limit", refusals: missing, body: typeOf[legacySpeedLimit](), description: "Both directions are set.",
+		summary: "Set a peer's speed limit", refusals: missing, body: typeOf[legacySpeedLimit](),
+		description: "Both directions are set.",
 	}), func(ctx context.Context, in *struct{ flatBody[legacySpeedLimit] }) (*answer[legacyPeer], error) {
 		limit := speedLimit(api.SpeedLimit{Download: in.value.Download, Upload: in.value.Upload})
 		return a.legacyChange(ctx, in.value.PublicKey, func(s wgnode.Subject, _ wgnode.Peer) error {
@@ -154,7 +157,8 @@ func (a *API) addLegacyRoutes() {
 	})
 	register(a, legacy(operation{
 		id: "legacy-set-data-cap", method: http.MethodPost, path: legacyPath + "/data-cap", scope: auth.PeersWrite,
-		summary: "Set a peer's data cap", refusals: missing, body: typeOf[legacyDataCap](), description: "Its bytes are set, all else of it stays.",
+		summary: "Set a peer's data cap", refusals: missing, body: typeOf[legacyDataCap](),
+		description: "Its bytes are set, all else of it stays.",
 	}), func(ctx context.Context, in *struct{ flatBody[legacyDataCap] }) (*answer[legacyPeer], error) {
 		return a.legacyChange(ctx, in.value.PublicKey, func(s wgnode.Subject, p wgnode.Peer) error {
 			p.DataCap.Bytes = quota.Bytes(in.value.DataCap)
@@ -234,7 +238,9 @@ func (a *API) legacyRemove(ctx context.Context, in *struct{ flatBody[legacyID] }
 	return nil, refusal(gone(ctx, a.cfg.Node.RemovePeer(ctx, wgtypes.Key(in.value.PublicKey))))
 }
 
-func (a *API) legacyChange(ctx context.Context, id api.Key, change func(wgnode.Subject, wgnode.Peer) error) (*answer[legacyPeer], error) {
+func (a *API) legacyChange(
+	ctx context.Context, id api.Key, change func(wgnode.Subject, wgnode.Peer) error,
+) (*answer[legacyPeer], error) {
 	release, err := a.hold(ctx, wgnode.OfPeer(wgtypes.Key(id)))
 	if err != nil {
 		return nil, refusal(err)
@@ -254,15 +260,9 @@ func (a *API) legacyChange(ctx context.Context, id api.Key, change func(wgnode.S
 }
 
 func (a *API) legacyList(_ context.Context, in *listPeers) (*answer[legacyPeers], error) {
-	seen, err := after(in.Page)
+	items, next, err := peersPage(a, in, legacyOf)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.running(); err != nil {
-		return nil, err
-	}
-	var list legacyPeers
-	list.Peers, list.Next = paged(a.cfg.Node.Peers(wgnode.ListOptions{Account: in.Account, After: seen, Limit: in.Limit + 1}), in.Limit,
-		func(p wgnode.Peer) uint64 { return p.Sequence }, legacyOf)
-	return ok(list), nil
+	return ok(legacyPeers{Peers: items, Next: next}), nil
 }

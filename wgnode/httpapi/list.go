@@ -26,14 +26,16 @@ func after(p param.Page) (uint64, error) {
 }
 
 func badCursor() error {
-	return invalid([]problem.Fault{{Location: "query.cursor", Message: "is none that the node gave: leave it out to start at the beginning"}})
+	return invalid([]problem.Fault{{
+		Location: "query.cursor", Message: "is none that the node gave: leave it out to start at the beginning",
+	}})
 }
 
 func cursor(sequence uint64) string {
 	return base64.RawURLEncoding.EncodeToString([]byte("after " + strconv.FormatUint(sequence, 10)))
 }
 
-// listed reads a page off entries, of which there is one more than fits if there is a next page.
+// paged reads a page off entries, of which there is one more than fits if there is a next page.
 func paged[E, V any](entries iter.Seq[E], limit int, sequence func(E) uint64, view func(E) V) (items []V, next string) {
 	items = make([]V, 0, min(limit, 64))
 	var last uint64

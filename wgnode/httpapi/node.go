@@ -27,9 +27,10 @@ func (a *API) addNodeRoutes() {
 	}, func(ctx context.Context, _ *struct{}) (*answer[api.Node], error) { return a.drain(ctx, false) })
 	register(a, operation{
 		id: "sync-node", method: http.MethodPost, path: nodePath + "/sync", tag: "node", scope: auth.NodeAdmin,
-		summary:     "Bring the dataplane to what it should be",
-		description: "The node does it by itself, on a period and whenever it finds that something was touched. The answer says what was mended.",
-		refusals:    []int{http.StatusServiceUnavailable},
+		summary: "Bring the dataplane to what it should be",
+		description: "The node does it by itself, on a period and whenever it finds that something was touched. The " +
+			"answer says what was mended.",
+		refusals: []int{http.StatusServiceUnavailable},
 	}, a.sync)
 }
 

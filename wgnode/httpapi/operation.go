@@ -123,10 +123,10 @@ func declare(op *huma.Operation, registry huma.Registry, refusals []int) {
 }
 
 // Mount adds a handler of the caller's as an operation of the API: for method and path of op, which may have variables as
-// [http.ServeMux] has them, with an entry in the document. Who does not have the scope is refused before it is called; an empty scope
-// asks no more than that somebody is recognised. What op says of its parameters, its body and its answers is for the document alone:
-// the handler reads the request, and refuses with package problem. Mount is to be called before the first request, and panics for a
-// path that is taken.
+// [http.ServeMux] has them, with an entry in the document. Who does not have the scope is refused before it is called; an
+// empty scope asks no more than that somebody is recognised. What op says of its parameters, its body and its answers is for
+// the document alone: the handler reads the request, and refuses with package problem. Mount is to be called before the first
+// request, and panics for a path that is taken.
 func (a *API) Mount(op huma.Operation, scope auth.Scope, handler http.Handler) {
 	guard(&op, access{scope: scope})
 	declare(&op, a.huma.OpenAPI().Components.Schemas, nil)
@@ -182,5 +182,6 @@ func unauthenticated(header http.Header) *problem.Problem {
 	if header.Get("WWW-Authenticate") == "" {
 		header.Set("WWW-Authenticate", "Bearer") // RFC 9110, section 15.5.2
 	}
-	return problem.New(http.StatusUnauthorized, problem.Unauthenticated, "nobody was recognised: send a token or a certificate that the node knows")
+	return problem.New(http.StatusUnauthorized, problem.Unauthenticated,
+		"nobody was recognised: send a token or a certificate that the node knows")
 }

@@ -68,8 +68,8 @@ func (a *API) patchPeer(ctx context.Context, p wgnode.Peer, patch []byte) error 
 			})
 		}
 	}
-	// A peer is closed before all else, and opened after. A cap comes last of the rest, as to set another period and then the former
-	// one again begins a new one.
+	// A peer is closed before all else, and opened after. A cap comes last of the rest, as to set another period and then the
+	// former one again begins a new one.
 	add(after.Suspended && !p.Suspended, suspension(n, s, true))
 	add(after.Account != p.Account, func(ctx context.Context, back bool) error {
 		return n.MovePeer(ctx, p.PublicKey, either(back, p.Account, after.Account))

@@ -41,8 +41,9 @@ func (a *API) addPeerReadRoutes() {
 	}, a.getPeer)
 	register(a, operation{
 		id: "get-peer-config", method: http.MethodGet, path: peersPath + "/{id}/config", tag: "peers", scope: auth.PeersRead,
-		summary:  "Show what a peer's device needs",
-		refusals: []int{http.StatusNotFound, http.StatusConflict}, description: "Without secrets: the private key and the preshared key are shown when the peer is created, alone.",
+		summary:     "Show what a peer's device needs",
+		refusals:    []int{http.StatusNotFound, http.StatusConflict},
+		description: "Without secrets: the private key and the preshared key are shown when the peer is created, alone.",
 	}, a.peerConfig)
 	register(a, operation{
 		id: "get-peer-usage", method: http.MethodGet, path: peersPath + "/{id}/usage", tag: "peers", scope: auth.PeersRead,
@@ -71,17 +72,24 @@ func (a *API) addPeerReadRoutes() {
 }
 
 func (a *API) listPeers(_ context.Context, in *listPeers) (*answer[api.PeerList], error) {
-	seen, err := after(in.Page)
+	items, next, err := peersPage(a, in, peerOf)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.running(); err != nil {
-		return nil, err
+	return ok(api.PeerList{Items: items, Next: next}), nil
+}
+
+func peersPage[V any](a *API, in *listPeers, view func(wgnode.Peer) V) (items []V, next string, err error) {
+	seen, err := after(in.Page)
+	if err != nil {
+		return nil, "", err
 	}
-	var list api.PeerList
-	list.Items, list.Next = paged(a.cfg.Node.Peers(wgnode.ListOptions{Account: in.Account, After: seen, Limit: in.Limit + 1}), in.Limit,
-		func(p wgnode.Peer) uint64 { return p.Sequence }, peerOf)
-	return ok(list), nil
+	if err := a.running(); err != nil {
+		return nil, "", err
+	}
+	peers := a.cfg.Node.Peers(wgnode.ListOptions{Account: in.Account, After: seen, Limit: in.Limit + 1})
+	items, next = paged(peers, in.Limit, func(p wgnode.Peer) uint64 { return p.Sequence }, view)
+	return items, next, nil
 }
 
 // ok is an answer that may be another one the next moment.

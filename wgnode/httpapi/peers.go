@@ -43,7 +43,8 @@ type removePeer struct {
 func (a *API) addPeerRoutes() {
 	register(a, operation{
 		id: "create-peer", method: http.MethodPost, path: peersPath, tag: "peers", scope: auth.PeersWrite, summary: "Create a peer",
-		description: "When the answer comes, the peer is durable and can connect. Asking again for a peer with the same public key and " +
+		description: "When the answer comes, the peer is durable and can connect. Asking again for a peer with the same " +
+			"public key and " +
 			"specification changes nothing, and is answered with status 200.",
 		status: http.StatusCreated, also: []int{http.StatusOK}, body: typeOf[api.PeerSpec](),
 		refusals: []int{http.StatusConflict, http.StatusServiceUnavailable},
@@ -51,14 +52,17 @@ func (a *API) addPeerRoutes() {
 			"data_cap": map[string]any{"bytes": "100GiB", "period": map[string]any{"kind": "monthly"}}},
 	}, a.createPeer)
 	register(a, operation{
-		id: "change-peer", method: http.MethodPatch, path: peersPath + "/{id}", tag: "peers", scope: auth.PeersWrite, summary: "Change a peer",
-		description: "The body is a JSON merge patch (RFC 7396): what it leaves out stays, null takes away. All of it is checked before the " +
+		id: "change-peer", method: http.MethodPatch, path: peersPath + "/{id}", tag: "peers", scope: auth.PeersWrite,
+		summary: "Change a peer",
+		description: "The body is a JSON merge patch (RFC 7396): what it leaves out stays, null takes away. All of it is " +
+			"checked before the " +
 			"first change is made, and what was changed is changed back when a later part fails.",
 		refusals: []int{http.StatusNotFound, http.StatusPreconditionFailed}, body: typeOf[api.PeerSettings](), patch: true,
 		example: map[string]any{"speed_limit": map[string]any{"download": "50mbit"}, "expires_at": nil},
 	}, a.changePeer)
 	register(a, operation{
-		id: "remove-peer", method: http.MethodDelete, path: peersPath + "/{id}", tag: "peers", scope: auth.PeersWrite, summary: "Remove a peer",
+		id: "remove-peer", method: http.MethodDelete, path: peersPath + "/{id}", tag: "peers", scope: auth.PeersWrite,
+		summary:  "Remove a peer",
 		refusals: []int{http.StatusNotFound, http.StatusPreconditionFailed},
 	}, a.removePeer)
 	register(a, operation{
@@ -88,7 +92,8 @@ func (a *API) createPeer(ctx context.Context, in *createPeer) (*tagged[api.Creat
 	added = took(ctx, added, private[0])
 	created := a.created(ctx, added.Peer, added.PrivateKey, in.QR.QR)
 	out := &tagged[api.CreatedPeer]{
-		Status: http.StatusCreated, ETag: tag(created.Peer), Location: peersPath + "/" + created.ID, CacheControl: secret, Body: created,
+		Status: http.StatusCreated, ETag: tag(created.Peer), Location: peersPath + "/" + created.ID, CacheControl: secret,
+		Body: created,
 	}
 	if !added.Created {
 		out.Status, out.Location = http.StatusOK, ""

@@ -45,7 +45,8 @@ func (a *API) logged(ctx context.Context, r *http.Request, p *problem.Problem) {
 	if p.Status < http.StatusInternalServerError || p.Err == nil {
 		return
 	}
-	a.log.ErrorContext(ctx, "request failed", "request", p.Instance, "method", r.Method, "path", r.URL.Path, "status", p.Status, "error", p.Err)
+	a.log.ErrorContext(ctx, "request failed", "request", p.Instance, "method", r.Method, "path", r.URL.Path, "status", p.Status,
+		"error", p.Err)
 }
 
 // asProblem makes a problem of what huma would answer when it refuses a request itself, and completes those of the handlers'.
@@ -144,13 +145,18 @@ func kindOf(err error) (status int, kind problem.Type, detail string) {
 		detail string
 	}{
 		{wgnode.ErrNotFound, http.StatusNotFound, problem.NotFound, "there is no such peer or account"},
-		{wgnode.ErrExists, http.StatusConflict, problem.Conflict, "the peer is there already, with a different specification: change it, or use another key"},
-		{wgnode.ErrAccountInUse, http.StatusConflict, problem.Conflict, "the account still has peers: remove or move them first, or ask with peers=true"},
+		{wgnode.ErrExists, http.StatusConflict, problem.Conflict,
+			"the peer is there already, with a different specification: change it, or use another key"},
+		{wgnode.ErrAccountInUse, http.StatusConflict, problem.Conflict,
+			"the account still has peers: remove or move them first, or ask with peers=true"},
 		{wgnode.ErrKeyOverlap, http.StatusConflict, problem.Conflict, "an overlap of the node's keys is under way: wait for its end"},
 		{ipam.ErrExhausted, http.StatusConflict, PoolExhausted, "no address is free: remove peers, or give the node a larger pool"},
-		{ipam.ErrTaken, http.StatusConflict, problem.Conflict, "an address that was asked for is another peer's: ask for another one, or for none"},
-		{ipam.ErrQuarantined, http.StatusConflict, problem.Conflict, "an address that was asked for rests after its last use: wait, or ask for another one or none"},
-		{ipam.ErrReserved, http.StatusConflict, problem.Conflict, "an address that was asked for is never leased: ask for another one, or for none"},
+		{ipam.ErrTaken, http.StatusConflict, problem.Conflict,
+			"an address that was asked for is another peer's: ask for another one, or for none"},
+		{ipam.ErrQuarantined, http.StatusConflict, problem.Conflict,
+			"an address that was asked for rests after its last use: wait, or ask for another one or none"},
+		{ipam.ErrReserved, http.StatusConflict, problem.Conflict,
+			"an address that was asked for is never leased: ask for another one, or for none"},
 		{wgnode.ErrClosed, http.StatusServiceUnavailable, problem.Unavailable, "the node is closed"},
 		{wgnode.ErrNotStarted, http.StatusServiceUnavailable, problem.Unavailable, "the node is not started yet: try again"},
 		{wgnode.ErrNoUsageLog, http.StatusNotImplemented, NoUsageLog, "the node keeps no log of usage: set one in its configuration"},

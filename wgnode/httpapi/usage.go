@@ -35,7 +35,8 @@ func (a *API) addUsageRoutes() {
 	register(a, operation{
 		id: "get-usage", method: http.MethodGet, path: Prefix + "/usage", tag: "usage", scope: auth.PeersRead,
 		summary: "Show what was used over time",
-		description: "From the node's usage log: also by who has been removed since. What was used after the last reading is not in it yet; " +
+		description: "From the node's usage log: also by who has been removed since. What was used after the last reading " +
+			"is not in it yet; " +
 			"span says what the sums really cover.",
 		refusals: []int{http.StatusNotImplemented},
 	}, a.readUsage)
@@ -127,7 +128,9 @@ func (a *API) usageSeries(ctx context.Context, in *readUsage, s wgnode.Subject) 
 	report := api.UsageReport{Damage: damage(series.Damage), Steps: make([]api.UsageStep, len(series.Steps))}
 	for i, step := range series.Steps {
 		span := api.Span(step.Span)
-		report.Steps[i] = api.UsageStep{Span: span, Download: api.Bytes(step.Counters.Download), Upload: api.Bytes(step.Counters.Upload)}
+		report.Steps[i] = api.UsageStep{
+			Span: span, Download: api.Bytes(step.Counters.Download), Upload: api.Bytes(step.Counters.Upload),
+		}
 		if span != (api.Span{}) && report.Span == (api.Span{}) {
 			report.Span.From = span.From
 		}

@@ -2,8 +2,8 @@ package v1
 
 import "encoding/json"
 
-// Field is a member of a JSON merge patch (RFC 7396): left out, which is its zero value and changes nothing; null, which takes away
-// what is there; or a value.
+// Field is a member of a JSON merge patch (RFC 7396): left out, which is its zero value and changes nothing; null, which
+// takes away what is there; or a value.
 type Field[T any] struct {
 	// Given reports that the member is not left out.
 	Given bool

@@ -92,8 +92,8 @@ type SpeedLimitPatch struct {
 	Upload   Field[Rate] `json:"upload,omitzero"`
 }
 
-// DataCapPatch changes parts of a data cap. What Period leaves out is as it was, too: to have a period of another kind, take away what
-// that has no use for, with [Null].
+// DataCapPatch changes parts of a data cap. What Period leaves out is as it was, too: to have a period of another kind, take
+// away what that has no use for, with [Null].
 type DataCapPatch struct {
 	Bytes            Field[Bytes]       `json:"bytes,omitzero"`
 	Counted          Field[string]      `json:"counted,omitzero"`

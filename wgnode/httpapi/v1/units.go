@@ -95,7 +95,8 @@ func (k Key) String() string { return base64.StdEncoding.EncodeToString(k[:]) }
 // ID is the key in base64 for URLs, without padding: a peer's id.
 func (k Key) ID() string { return base64.RawURLEncoding.EncodeToString(k[:]) }
 
-// UnmarshalText reads base64, of either alphabet, with padding or without. An error does not show the text, which may be a secret.
+// UnmarshalText reads base64, of either alphabet, with padding or without. An error does not show the text, which may be a
+// secret.
 func (k *Key) UnmarshalText(text []byte) error {
 	plain := strings.TrimSuffix(string(text), "=")
 	if len(plain) == len(text)-1 && len(text) != 44 || strings.ContainsAny(plain, "\r\n") { // which a decoder passes over
