@@ -216,14 +216,13 @@ var layers = []layer{
 		reason:   "an embedder links a store of keys by choice",
 	},
 	{
-		packages: []string{"./wgnode/httpapi/idempotency"},
 		packages: []string{"./wgnode/httpapi/v1"},
 		forbid:   []string{"./wgnode/...", "github.com/danielgtaylor/...", "net/http"},
 		except:   []string{"./wgnode/httpapi/v1"},
 		reason:   "a client knows what is asked and answered, and links neither a node nor a server",
 	},
 	{
-		packages: []string{"./wgnode/httpapi/problem", "./wgnode/httpapi/auth"},
+		packages: []string{"./wgnode/httpapi/idempotency"},
 		forbid:   []string{"./..."},
 		except:   []string{"./wgnode/httpapi/idempotency", "./wgnode/httpapi/problem", "./wgnode/httpapi/auth/..."},
 		reason:   "keys are of use to any API",

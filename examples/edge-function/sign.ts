@@ -11,7 +11,11 @@ const base64url = (bytes: Uint8Array) =>
 const part = (value: unknown) => base64url(text.encode(JSON.stringify(value)));
 const spell = (s: string) =>
   encodeURIComponent(s).replace(/[!'()*]/g, (c) => "%" + c.charCodeAt(0).toString(16).toUpperCase());
-const parameters = { HS256: { name: "HMAC", hash: "SHA-256" }, EdDSA: { name: "Ed25519" }, ES256: { name: "ECDSA", hash: "SHA-256", namedCurve: "P-256" } };
+const parameters = {
+  HS256: { name: "HMAC", hash: "SHA-256" },
+  EdDSA: { name: "Ed25519" },
+  ES256: { name: "ECDSA", hash: "SHA-256", namedCurve: "P-256" },
+};
 
 /** Imports a key: a secret of 32 bytes or more for HS256, else a private key in PKCS #8 (DER). */
 export async function importKey(id: string, algorithm: Algorithm, bytes: BufferSource): Promise<Key> {
@@ -35,5 +39,6 @@ export async function sign(request: Request, { id, algorithm, key }: Key, claims
   const signature = await crypto.subtle.sign(parameters[algorithm], key, text.encode(signed));
   const headers = new Headers(request.headers);
   headers.set("Authorization", `Bearer ${signed}.${base64url(new Uint8Array(signature))}`);
-  return new Request(request.url, { method: request.method, headers, body: body.length ? body : undefined, redirect: "error", signal: request.signal });
+  const { method, signal } = request;
+  return new Request(request.url, { method, headers, signal, body: body.length ? body : undefined, redirect: "error" });
 }

@@ -121,7 +121,8 @@ func run(t *testing.T, program, algorithm string, key []byte, server string, cal
 		require.NoError(t, json.NewEncoder(&requests).Encode(c))
 	}
 	cmd := exec.CommandContext(t.Context(), program, "run", "--no-config", "--no-lock", "--no-remote", "--no-prompt",
-		"--allow-net="+strings.TrimPrefix(server, "http://"), "call.ts", "edge-1", algorithm, base64.StdEncoding.EncodeToString(key), "fra-1")
+		"--allow-net="+strings.TrimPrefix(server, "http://"), "call.ts", "edge-1", algorithm,
+		base64.StdEncoding.EncodeToString(key), "fra-1")
 	cmd.Env = append(os.Environ(), "DENO_DIR="+t.TempDir(), "NO_COLOR=1")
 	cmd.Stdin = &requests
 	var stderr strings.Builder

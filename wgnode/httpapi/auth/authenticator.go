@@ -45,8 +45,8 @@ type Authenticator struct {
 	closed  bool
 }
 
-// New returns an Authenticator that trusts whom the configuration names. It reads files of keys, and opens the files of used tokens.
-// All that is wrong with the configuration is in the error.
+// New returns an Authenticator that trusts whom the configuration names. It reads files of keys, and opens the files of used
+// tokens. All that is wrong with the configuration is in the error.
 func New(cfg Config) (*Authenticator, error) {
 	err := cfg.complete()
 	p, readErr := cfg.Trust.read(&cfg, nil)
@@ -126,8 +126,8 @@ func (a *Authenticator) Reload(t Trust) error {
 	return nil
 }
 
-// Close ends what Start began, answers those who wait, and closes the files. Every request is refused afterwards. A second Close does
-// nothing.
+// Close ends what Start began, answers those who wait, and closes the files. Every request is refused afterwards. A second
+// Close does nothing.
 func (a *Authenticator) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -142,8 +142,8 @@ func (a *Authenticator) Close() error {
 	return a.used.Close()
 }
 
-// Middleware returns a handler that gives next the requests of those it recognises, with their [Principal] in the context and the body
-// as it came, and answers the others itself.
+// Middleware returns a handler that gives next the requests of those it recognises, with their [Principal] in the context and
+// the body as it came, and answers the others itself.
 func (a *Authenticator) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		principal, body, refused := a.recognise(r)
@@ -203,7 +203,8 @@ func (a *Authenticator) withoutToken(r *http.Request, p *policy) (Principal, *re
 }
 
 func denyNothing() *refusal {
-	refused := denied(NoCredentials, "the request does not say who makes it: sign it (docs/trust.md), or use another way that this node is configured for")
+	refused := denied(NoCredentials,
+		"the request does not say who makes it: sign it (docs/trust.md), or use another way that this node is configured for")
 	refused.failure = false
 	return refused
 }
@@ -223,8 +224,8 @@ func Require(s Scope) func(http.Handler) http.Handler {
 	}
 }
 
-// Lacks returns the problem that answers a request whose principal has not a scope: 401, if there is no principal, or 403. nil: they
-// have it.
+// Lacks returns the problem that answers a request whose principal has not a scope: 401, if there is no principal, or 403. nil:
+// they have it.
 func Lacks(ctx context.Context, s Scope) *problem.Problem {
 	p, ok := FromContext(ctx)
 	switch {

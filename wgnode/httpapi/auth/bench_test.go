@@ -12,7 +12,8 @@ import (
 	"github.com/waylume/waylume/wgnode/httpapi/auth/sign"
 )
 
-// BenchmarkVerify is what a request with a token and a body of 1 KiB costs beyond its handler, remembering its id on the disk included.
+// BenchmarkVerify is what a request with a token and a body of 1 KiB costs beyond its handler, remembering its id on the disk
+// included.
 func BenchmarkVerify(b *testing.B) {
 	public, private := newEd25519(b)
 	ec := newECDSA(b)

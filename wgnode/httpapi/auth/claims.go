@@ -24,8 +24,8 @@ const (
 
 var errClaims = errors.New("the token's claims are not as they must be")
 
-// payload is what a token says, read strictly: an object with all of the claims of a token, each once, none beside, each a string or
-// an integer.
+// payload is what a token says, read strictly: an object with all of the claims of a token, each once, none beside, each a
+// string or an integer.
 type payload struct {
 	sign.Payload
 	jwt.Claims      // nil: golang-jwt wants claims that can be asked, and asks none of a token that is taken apart

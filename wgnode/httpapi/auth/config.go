@@ -71,8 +71,8 @@ type User struct {
 	Scopes []Scope
 }
 
-// Certificate maps client certificates to a principal, by one of their names: one of the first four is given, and is compared as a
-// whole, in any case of letters for DNS; or Any.
+// Certificate maps client certificates to a principal, by one of their names: one of the first four is given, and is compared
+// as a whole, in any case of letters for DNS; or Any.
 type Certificate struct {
 	CommonName, DNS, URI, Email string
 	// Any is whoever a CA of clients has signed for.
@@ -88,16 +88,16 @@ type Config struct {
 
 	// Skew is how far clocks may be apart, in whole seconds up to 30 s. 0: 5 s; negative: none.
 	Skew time.Duration
-	// UsedTokens is the path of the files that remember which tokens were used, when the process is gone: PATH, PATH.old and PATH.new, of
-	// this process alone. They outlive it however it ends; after a crash of the system they say nothing, and tokens from before the
-	// start, and of Skew after it, are refused. Empty: there are none, and so it is at every start.
+	// UsedTokens is the path of the files that remember which tokens were used, when the process is gone: PATH, PATH.old and
+	// PATH.new, of this process alone. They outlive it however it ends; after a crash of the system they say nothing, and tokens
+	// from before the start, and of Skew after it, are refused. Empty: there are none, and so it is at every start.
 	UsedTokens string
 	// MaxUsedTokens is how many tokens are remembered at a time, each until it expires: more are refused, with 503. 0: 65,536.
 	MaxUsedTokens int
 	// MaxBody is the greatest body of a request, in bytes: more is refused, with 413. 0: 1 MiB.
 	MaxBody int64
-	// ClientCAs returns what client certificates must lead to, at each request: one of a CA that has been taken away since the connection
-	// was made counts no more. nil: they were checked when it was made, and that is enough.
+	// ClientCAs returns what client certificates must lead to, at each request: one of a CA that has been taken away since the
+	// connection was made counts no more. nil: they were checked when it was made, and that is enough.
 	ClientCAs func() *x509.CertPool
 	// KeysTransport fetches JWK Sets. nil: one that uses no proxy, and the system's roots.
 	KeysTransport http.RoundTripper
@@ -105,7 +105,8 @@ type Config struct {
 	Sources *source.Resolver
 	// Failures says what becomes of those who fail to show who they are.
 	Failures Failures
-	// OnIntrusion is told of a source that has failed Failures.Threshold times, and again at twice, four times as many. It must not block.
+	// OnIntrusion is told of a source that has failed Failures.Threshold times, and again at twice, four times as many. It must not
+	// block, and may be called concurrently.
 	OnIntrusion func(Intrusion)
 	// Logger is told of refusals, of at most 10 in a second, and never of a token. nil: nobody is.
 	Logger *slog.Logger
@@ -113,8 +114,8 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Failures bounds what those may do who fail to show who they are. Only answers to requests that fail are held back: what a source
-// signs well is answered at once, whoever shares its address. Zero values are the defaults.
+// Failures bounds what those may do who fail to show who they are. Only answers to requests that fail are held back: what a
+// source signs well is answered at once, whoever shares its address. Zero values are the defaults.
 type Failures struct {
 	// Threshold is how many failures of a source are answered at once. 0: 10.
 	Threshold int
@@ -122,8 +123,8 @@ type Failures struct {
 	Quiet time.Duration
 	// FirstDelay is how long the next answer waits; each one after it waits twice as long, up to LongestDelay. 0: 250 ms and 10 s.
 	FirstDelay, LongestDelay time.Duration
-	// MaxWaiting is how many answers wait at a time, and MaxWaitingPerSource how many of one source's: others are given at once, with
-	// 429. 0: 64 and 4.
+	// MaxWaiting is how many answers wait at a time, and MaxWaitingPerSource how many of one source's: others are given at once,
+	// with 429. 0: 64 and 4.
 	MaxWaiting, MaxWaitingPerSource int
 	// MaxSources is how many sources are remembered. 0: 4,096.
 	MaxSources int

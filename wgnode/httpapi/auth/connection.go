@@ -44,14 +44,15 @@ func peerOf(ctx context.Context) (peer, bool) {
 // user recognises a request by the user who makes it.
 func user(r *http.Request, p *policy, from peer) (Principal, *refusal) {
 	if via := forwardedBy(r); via != "" {
-		return Principal{}, forbidden(WrongUser, "the request came through a proxy (it has "+via+"), so it is not of the socket's user: sign it")
+		return Principal{}, forbidden(WrongUser,
+			"the request came through a proxy (it has %s), so it is not of the socket's user: sign it", via)
 	}
 	if from.err != nil {
 		return Principal{}, denied(WrongUser, "the system does not tell who is at the other end of the socket: sign the request")
 	}
 	scopes, ok := p.users[from.uid]
 	if !ok {
-		return Principal{}, forbidden(WrongUser, fmt.Sprintf("user %d may not: have the node's configuration name that user", from.uid))
+		return Principal{}, forbidden(WrongUser, "user %d may not: have the node's configuration name that user", from.uid)
 	}
 	return Principal{Name: fmt.Sprintf("unix:%d", from.uid), Method: MethodUnix, Scopes: scopes}, nil
 }
@@ -62,7 +63,8 @@ func plain(r *http.Request, p *policy, token string) (Principal, *refusal) {
 		return Principal{}, denied(RemoteBearer, "a plain token counts through the loopback and a unix socket only: sign the request")
 	}
 	if via := forwardedBy(r); via != "" {
-		return Principal{}, denied(RemoteBearer, "a plain token counts from this host only, and the request came through a proxy (it has "+via+"): sign it")
+		return Principal{}, denied(RemoteBearer,
+			"a plain token counts from this host only, and the request came through a proxy (it has %s): sign it", via)
 	}
 	principal, ok := p.bearer(token)
 	if !ok {
@@ -191,6 +193,7 @@ func (a *Authenticator) certificate(r *http.Request, p *policy) (Principal, *ref
 			return Principal{Name: rule.name(leaf), Method: MethodMTLS, Scopes: rule.Scopes}, nil
 		}
 	}
-	return Principal{}, forbidden(WrongCert, fmt.Sprintf("the client certificate (CN %.128q) is nobody's: have the node's configuration name it",
-		leaf.Subject.CommonName))
+	return Principal{}, forbidden(WrongCert,
+		"the client certificate (CN %.128q) is nobody's: have the node's configuration name it",
+		leaf.Subject.CommonName)
 }

@@ -102,7 +102,8 @@ func TestUnixSocket(t *testing.T) {
 		{"no user may", nil, "", "", http.StatusUnauthorized},
 		{"a proxy of a user's who may", []auth.User{{UID: me, Scopes: auth.Scopes()}}, "X-Forwarded-For", "", http.StatusForbidden},
 		{"a plain token", nil, "", plainToken, http.StatusOK},
-		{"a wrong token is not made good by the user", []auth.User{{UID: me, Scopes: auth.Scopes()}}, "", plainToken[1:], http.StatusUnauthorized},
+		{"a wrong token is not made good by the user", []auth.User{{UID: me, Scopes: auth.Scopes()}}, "", plainToken[1:],
+			http.StatusUnauthorized},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			trust := bearerTrust()

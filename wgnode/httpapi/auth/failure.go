@@ -66,7 +66,9 @@ func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, refused *
 		}
 		s.Refused[refused.reason]++
 	})
-	attrs := []slog.Attr{slog.String("reason", string(refused.reason)), slog.String("from", from.String()), slog.Int("status", refused.problem.Status)}
+	attrs := []slog.Attr{
+		slog.String("reason", string(refused.reason)), slog.String("from", from.String()), slog.Int("status", refused.problem.Status),
+	}
 	if refused.kid != "" {
 		attrs = append(attrs, slog.String("kid", refused.kid))
 	}

@@ -60,7 +60,8 @@ func TestDelayGrows(t *testing.T) {
 		}
 		from := source.Source{Addr: netip.MustParseAddr("203.0.113.9")}
 		require.Equal(t, []auth.Intrusion{
-			{Source: from, Failures: 3, Since: began, Reason: auth.Malformed}, {Source: from, Failures: 6, Since: began, Reason: auth.Malformed},
+			{Source: from, Failures: 3, Since: began, Reason: auth.Malformed}, {Source: from, Failures: 6, Since: began,
+				Reason: auth.Malformed},
 		}, told)
 		// Others do not wait, nor does who signs well from there.
 		_, took := ask(t, h, "203.0.113.10:1", false)

@@ -19,7 +19,8 @@ func encode(parts ...string) string {
 	return strings.Join(parts, ".")
 }
 
-const goodClaims = `{"sub":"s","aud":"a","iat":1,"exp":2,"jti":"0123456789abcdef","htm":"GET","path":"/","query":"","digest":"d","scope":"peers:read"}`
+const goodClaims = `{"sub":"s","aud":"a","iat":1,"exp":2,"jti":"0123456789abcdef","htm":"GET",` +
+	`"path":"/","query":"","digest":"d","scope":"peers:read"}`
 
 func TestParseToken(t *testing.T) {
 	header := `{"alg":"HS256","kid":"k"}`
@@ -29,7 +30,8 @@ func TestParseToken(t *testing.T) {
 	require.Equal(t, "HS256", u.alg)
 	require.Equal(t, []byte("signature"), u.signature)
 	require.Equal(t, sign.Payload{
-		Subject: "s", Audience: "a", IssuedAt: 1, Expires: 2, ID: "0123456789abcdef", Method: "GET", Path: "/", Digest: "d", Scope: "peers:read",
+		Subject: "s", Audience: "a", IssuedAt: 1, Expires: 2, ID: "0123456789abcdef", Method: "GET", Path: "/", Digest: "d",
+		Scope: "peers:read",
 	}, u.payload.Payload)
 
 	good := encode(header, goodClaims, "signature")
@@ -87,7 +89,8 @@ func FuzzToken(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			if u.kid == "" || u.alg == "" || u.payload.IssuedAt < 0 || u.payload.Expires > maxSeconds || !strings.HasPrefix(raw, u.text+".") {
+			if u.kid == "" || u.alg == "" || u.payload.IssuedAt < 0 || u.payload.Expires > maxSeconds || !strings.HasPrefix(raw,
+				u.text+".") {
 				t.Fatalf("%q: %+v", raw, u)
 			}
 			again, err := json.Marshal(u.payload.Payload)

@@ -50,8 +50,8 @@ type grantedBearer struct {
 	principal Principal
 }
 
-// read reads what a Trust names. All that is wrong is in the error. Remotes of former that are wanted still are kept as they are, with
-// their keys; others are made, and not started.
+// read reads what a Trust names. All that is wrong is in the error. Remotes of former that are wanted still are kept as they
+// are, with their keys; others are made, and not started.
 func (t Trust) read(c *Config, former *policy) (*policy, error) {
 	p := &policy{
 		audience: t.Audience, keys: make(map[string]grantedKey), users: make(map[uint32][]Scope), certs: slices.Clone(t.Certificates),
@@ -199,7 +199,8 @@ func (p *policy) addBearer(b Bearer) error {
 		return fmt.Errorf("the secret of %q has %d bytes: take %d random ones or more", b.Name, len(b.Secret), minBearer)
 	}
 	if slices.ContainsFunc(b.Secret, func(c byte) bool { return c <= ' ' || c > '~' || c == '.' }) {
-		return fmt.Errorf("the secret of %q has a byte that is no visible ASCII character, or is a dot: write it in hexadecimal", b.Name)
+		return fmt.Errorf("the secret of %q has a byte that is no visible ASCII character, or is a dot: write it in hexadecimal",
+			b.Name)
 	}
 	sum := sha256.Sum256(b.Secret)
 	for _, other := range p.bearers {

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -49,19 +50,22 @@ type refusal struct {
 }
 
 // denied is a refusal of one who has not shown who they are.
-func denied(reason Reason, detail string) *refusal {
-	return &refusal{reason: reason, failure: true, problem: problem.New(http.StatusUnauthorized, problem.Unauthenticated, detail)}
+func denied(reason Reason, format string, args ...any) *refusal {
+	return &refusal{reason: reason, failure: true,
+		problem: problem.New(http.StatusUnauthorized, problem.Unauthenticated, fmt.Sprintf(format, args...))}
 }
 
 // forbidden is a refusal of one who is known, and may not.
-func forbidden(reason Reason, detail string) *refusal {
-	return &refusal{reason: reason, failure: true, problem: problem.New(http.StatusForbidden, problem.Forbidden, detail)}
+func forbidden(reason Reason, format string, args ...any) *refusal {
+	return &refusal{reason: reason, failure: true,
+		problem: problem.New(http.StatusForbidden, problem.Forbidden, fmt.Sprintf(format, args...))}
 }
 
 // unavailable is a refusal for what the node lacks.
 func unavailable(reason Reason, detail string, err error) *refusal {
 	return &refusal{
-		reason: reason, problem: problem.New(http.StatusServiceUnavailable, problem.Unavailable, detail).Because(err), retry: time.Second,
+		reason: reason, problem: problem.New(http.StatusServiceUnavailable, problem.Unavailable, detail).Because(err),
+		retry: time.Second,
 	}
 }
 

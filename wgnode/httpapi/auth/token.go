@@ -29,8 +29,8 @@ type unverified struct {
 	payload   payload
 }
 
-// parseToken takes a token apart (RFC 7515, section 3.1): three parts in base64url without padding, a header with alg and kid, and typ
-// at most beside them, and the claims.
+// parseToken takes a token apart (RFC 7515, section 3.1): three parts in base64url without padding, a header with alg and kid,
+// and typ at most beside them, and the claims.
 func parseToken(raw string) (unverified, error) {
 	if len(raw) > maxToken {
 		return unverified{}, fmt.Errorf("it has %d bytes: at most %d are taken", len(raw), maxToken)
@@ -45,7 +45,8 @@ func parseToken(raw string) (unverified, error) {
 		return unverified{}, err
 	}
 	if token == nil || token.Header == nil || err != nil && !errors.Is(err, jwt.ErrTokenUnverifiable) {
-		return unverified{}, errors.New("it is no JSON Web Token: three parts in base64url, a header and claims in JSON, and a signature")
+		return unverified{},
+			errors.New("it is no JSON Web Token: three parts in base64url, a header and claims in JSON, and a signature")
 	}
 	if !p.read {
 		return unverified{}, fmt.Errorf("%w: they are no JSON object", errClaims)
@@ -73,14 +74,14 @@ func (a *Authenticator) token(r *http.Request, p *policy, raw string) (Principal
 	now := a.cfg.Now()
 	u, err := parseToken(raw)
 	if err != nil {
-		return Principal{}, nil, denied(Malformed, "the token cannot be read: "+err.Error())
+		return Principal{}, nil, denied(Malformed, "the token cannot be read: %v", err)
 	}
 	key, refused := p.find(r.Context(), u.kid, now)
 	if refused != nil {
 		return Principal{}, nil, refused
 	}
 	if u.alg != key.Algorithm() {
-		return Principal{}, nil, denied(WrongAlgorithm, "the token's alg is not its key's, which is "+key.Algorithm())
+		return Principal{}, nil, denied(WrongAlgorithm, "the token's alg is not its key's, which is %s", key.Algorithm())
 	}
 	if err := key.Verify(u.text, u.signature); err != nil {
 		return Principal{}, nil, denied(WrongSignature, "the token's signature is not of the key that its kid names")
@@ -91,7 +92,8 @@ func (a *Authenticator) token(r *http.Request, p *policy, raw string) (Principal
 	}
 	granted := u.payload.granted(key.scopes)
 	if len(granted) == 0 {
-		return Principal{}, nil, forbidden(MissingScope, fmt.Sprintf("the key may give %s, and the token asks for %.200q", key.scopes, u.payload.Scope)).
+		return Principal{}, nil, forbidden(MissingScope, "the key may give %s, and the token asks for %.200q",
+			key.scopes, u.payload.Scope).
 			by(u.kid)
 	}
 	if refused := a.use(u.kid, &u.payload); refused != nil {
@@ -103,10 +105,11 @@ func (a *Authenticator) token(r *http.Request, p *policy, raw string) (Principal
 // bound holds claims to the request, and to the time.
 func (a *Authenticator) bound(r *http.Request, p *policy, claims *payload, now time.Time) ([]byte, *refusal) {
 	if err := claims.check(); err != nil {
-		return nil, denied(WrongClaims, err.Error())
+		return nil, denied(WrongClaims, "%v", err)
 	}
 	if claims.Audience != p.audience {
-		return nil, denied(WrongAudience, fmt.Sprintf("the token is for %.128q (aud), and this node is %q", claims.Audience, p.audience))
+		return nil, denied(WrongAudience, "the token is for %.128q (aud), and this node is %q", claims.Audience,
+			p.audience)
 	}
 	if refused := a.inTime(claims, now.Unix()); refused != nil {
 		return nil, refused
@@ -114,13 +117,14 @@ func (a *Authenticator) bound(r *http.Request, p *policy, claims *payload, now t
 	path, rawQuery := target(r)
 	query, err := sign.Query(rawQuery)
 	if err != nil {
-		return nil, denied(Malformed, err.Error())
+		return nil, denied(Malformed, "%v", err)
 	}
 	for _, c := range []struct{ claim, says, is string }{
 		{"htm", claims.Method, r.Method}, {"path", claims.Path, path}, {"query", claims.Query, query},
 	} {
 		if c.says != c.is {
-			return nil, denied(WrongRequest, fmt.Sprintf("the token is for another request: %s is %.200q, and this one's is %.200q", c.claim, c.says, c.is))
+			return nil, denied(WrongRequest, "the token is for another request: %s is %.200q, and this one's is %.200q",
+				c.claim, c.says, c.is)
 		}
 	}
 	body, refused := a.readBody(r)
@@ -128,7 +132,8 @@ func (a *Authenticator) bound(r *http.Request, p *policy, claims *payload, now t
 		return nil, refused
 	}
 	if subtle.ConstantTimeCompare([]byte(claims.Digest), []byte(sign.Digest(body))) != 1 {
-		return nil, denied(WrongBody, fmt.Sprintf("the token is for another body: its digest is not that of the %d bytes that came", len(body)))
+		return nil, denied(WrongBody, "the token is for another body: its digest is not that of the %d bytes that came",
+			len(body))
 	}
 	return body, nil
 }
@@ -138,14 +143,17 @@ func (a *Authenticator) inTime(claims *payload, now int64) *refusal {
 	iat, exp, skew := claims.IssuedAt, claims.Expires, int64(a.cfg.Skew/time.Second)
 	switch lifetime := exp - iat; {
 	case lifetime <= 0 || lifetime > int64(sign.MaxLifetime/time.Second):
-		return denied(WrongTime, fmt.Sprintf("the token is good for %d s (exp less iat): make it 1 to 60 s", lifetime))
+		return denied(WrongTime, "the token is good for %d s (exp less iat): make it 1 to 60 s", lifetime)
 	case iat > now+skew:
-		return denied(WrongTime, fmt.Sprintf("the token is of the future: iat is %d s ahead of this node's clock: set the clocks", iat-now))
+		return denied(WrongTime, "the token is of the future: iat is %d s ahead of this node's clock: set the clocks",
+			iat-now)
 	case now > exp+skew:
-		return denied(WrongTime, fmt.Sprintf("the token expired %d s ago by this node's clock: sign each request when it is sent, and set the clocks",
-			now-exp))
+		return denied(WrongTime,
+			"the token expired %d s ago by this node's clock: sign each request when it is sent, and set the clocks",
+			now-exp)
 	case iat <= a.floor:
-		refused := unavailable(Starting, "the node has started just now, and does not know which tokens were used before: sign the request anew", nil)
+		refused := unavailable(Starting,
+			"the node has started just now, and does not know which tokens were used before: sign the request anew", nil)
 		refused.retry = time.Duration(max(a.floor+1-now, 1)) * time.Second
 		return refused
 	}
@@ -165,7 +173,8 @@ func (a *Authenticator) use(kid string, claims *payload) *refusal {
 	case errors.Is(err, replay.ErrFull):
 		return unavailable(TooManyTokens, "the node remembers as many tokens as it may: try again later, with a new one", err)
 	default:
-		return unavailable(TokensUnwritten, "the node cannot write down that the token is used: its log says why; try again later, with a new one", err)
+		return unavailable(TokensUnwritten,
+			"the node cannot write down that the token is used: its log says why; try again later, with a new one", err)
 	}
 }
 

@@ -207,7 +207,8 @@ func TestRateLimitRefusesNonsense(t *testing.T) {
 func TestRequestID(t *testing.T) {
 	h := guard.RequestID(http.HandlerFunc(ok))
 	for given, keeps := range map[string]bool{
-		"a-B_9": true, strings.Repeat("a", 64): true, strings.Repeat("a", 65): false, "": false, "a b": false, "a\nb": false, "é": false, `"`: false,
+		"a-B_9": true, strings.Repeat("a", 64): true, strings.Repeat("a", 65): false, "": false, "a b": false, "a\nb": false,
+		"é": false, `"`: false,
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
 		r.Header.Set(guard.RequestIDHeader, given)

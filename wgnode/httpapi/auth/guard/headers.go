@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-// Headers is a middleware that sets the headers by which a browser, should one come by, keeps an API's answers to itself: the list for
-// REST of the OWASP. A handler that serves pages sets its own Content-Security-Policy in their place.
+// Headers is a middleware that sets the headers by which a browser, should one come by, keeps an API's answers to itself: the
+// list for REST of the OWASP. A handler that serves pages sets its own Content-Security-Policy in their place.
 func Headers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -34,8 +34,9 @@ const maxRequestID = 64
 
 type requestIDKey struct{}
 
-// RequestID is a middleware that gives each request an id, in the context, in the request's header and in the answer's. It keeps the
-// caller's if that is 1 to 64 letters, digits, '-' and '_', for one request may be many a service's; else it makes one of 130 random bits.
+// RequestID is a middleware that gives each request an id, in the context, in the request's header and in the answer's. It
+// keeps the caller's if that is 1 to 64 letters, digits, '-' and '_', for one request may be many a service's; else it makes
+// one of 130 random bits.
 func RequestID(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var id string

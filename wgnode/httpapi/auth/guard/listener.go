@@ -14,7 +14,8 @@ import (
 type ListenerConfig struct {
 	Max          int // at a time. 0: 4,096
 	MaxPerSource int // at a time of an IPv4 address, or of a /64 of IPv6. 0: 64
-	// Exempt are those whom MaxPerSource does not bind: proxies, through which many come. The loopback and unix sockets are never bound by it.
+	// Exempt are those whom MaxPerSource does not bind: proxies, through which many come. The loopback and unix sockets are never
+	// bound by it.
 	Exempt []netip.Prefix
 }
 
@@ -41,7 +42,8 @@ type Listener struct {
 func Listen(l net.Listener, cfg ListenerConfig) (*Listener, error) {
 	cfg.Max, cfg.MaxPerSource = or(cfg.Max, 4096), or(cfg.MaxPerSource, 64)
 	if cfg.Max < 0 || cfg.MaxPerSource < 0 {
-		return nil, fmt.Errorf("at most %d connections, %d of a source: give 1 or more, or 0 for the default", cfg.Max, cfg.MaxPerSource)
+		return nil, fmt.Errorf("at most %d connections, %d of a source: give 1 or more, or 0 for the default", cfg.Max,
+			cfg.MaxPerSource)
 	}
 	cfg.Exempt = slices.Clone(cfg.Exempt)
 	return &Listener{Listener: l, cfg: cfg, open: make(map[netip.Prefix]int)}, nil

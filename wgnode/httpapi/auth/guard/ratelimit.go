@@ -36,8 +36,8 @@ func BySource(sources *source.Resolver) func(*http.Request) (string, bool) {
 	return func(r *http.Request) (string, bool) { return sources.Of(r).Group().String(), true }
 }
 
-// ByPrincipal is a RateConfig's By: the key that has signed, or else the principal. A request without one has no limit. It is for after
-// the authentication.
+// ByPrincipal is a RateConfig's By: the key that has signed, or else the principal. A request without one has no limit. It is
+// for after the authentication.
 func ByPrincipal(r *http.Request) (string, bool) {
 	p, ok := auth.FromContext(r.Context())
 	if p.KeyID != "" {
@@ -46,8 +46,8 @@ func ByPrincipal(r *http.Request) (string, bool) {
 	return p.Method + " " + p.Name, ok
 }
 
-// RateLimit returns a middleware that answers those who ask too often with 429 and Retry-After, in seconds. Every answer says how many
-// requests are left (RateLimit and RateLimit-Policy, draft-ietf-httpapi-ratelimit-headers).
+// RateLimit returns a middleware that answers those who ask too often with 429 and Retry-After, in seconds. Every answer says
+// how many requests are left (RateLimit and RateLimit-Policy, draft-ietf-httpapi-ratelimit-headers).
 func RateLimit(cfg RateConfig) (func(http.Handler) http.Handler, error) {
 	var errs []error
 	if cfg.Name == "" || !sane(cfg.Name) {

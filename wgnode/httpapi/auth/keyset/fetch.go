@@ -37,7 +37,8 @@ func (c *RemoteConfig) complete() error {
 		}
 	}
 	if c.MaxStale < c.Refresh {
-		return fmt.Errorf("MaxStale of %s is %v, and Refresh %v: keys would grow too old between two requests", c.URL, c.MaxStale, c.Refresh)
+		return fmt.Errorf("MaxStale of %s is %v, and Refresh %v: keys would grow too old between two requests", c.URL, c.MaxStale,
+			c.Refresh)
 	}
 	if c.MaxBytes == 0 {
 		c.MaxBytes = 256 << 10

@@ -16,8 +16,8 @@ const maxFile = 256 << 10
 // ErrExposed says that others than its owner and its group may use a file that has a secret.
 var ErrExposed = errors.New("others may use it")
 
-// ReadHMAC reads a secret from a file: all of its bytes, but for one line break at the end. Others than its owner and its group may
-// not use the file ([ErrExposed]; Windows is not asked).
+// ReadHMAC reads a secret from a file: all of its bytes, but for one line break at the end. Others than its owner and its group
+// may not use the file ([ErrExposed]; Windows is not asked).
 func ReadHMAC(id, path string) (Key, error) {
 	secret, err := read(path, true)
 	if err != nil {
@@ -34,7 +34,8 @@ func ReadHMAC(id, path string) (Key, error) {
 	return k, nil
 }
 
-// ReadPEM reads a public key from a file, which has one block "PUBLIC KEY" (RFC 7468, section 13), as "openssl pkey -pubout" writes.
+// ReadPEM reads a public key from a file, which has one block "PUBLIC KEY" (RFC 7468, section 13), as "openssl pkey -pubout"
+// writes.
 func ReadPEM(id, path string) (Key, error) {
 	data, err := read(path, false)
 	if err != nil {
@@ -54,7 +55,8 @@ func ParsePEM(id string, data []byte) (Key, error) {
 	case block == nil:
 		return Key{}, fmt.Errorf("%w: it is not PEM: write the public key with: openssl pkey -in PRIVATE -pubout", ErrKey)
 	case block.Type != "PUBLIC KEY":
-		return Key{}, fmt.Errorf("%w: it is a %s: the node needs the public key alone: openssl pkey -in PRIVATE -pubout", ErrKey, block.Type)
+		return Key{}, fmt.Errorf("%w: it is a %s: the node needs the public key alone: openssl pkey -in PRIVATE -pubout", ErrKey,
+			block.Type)
 	case len(bytes.TrimSpace(rest)) > 0:
 		return Key{}, fmt.Errorf("%w: it has more than one block: one file has one public key", ErrKey)
 	}
@@ -65,8 +67,8 @@ func ParsePEM(id string, data []byte) (Key, error) {
 	return Public(id, public)
 }
 
-// ReadJWKS reads a JWK Set from a file. Unlike one from a URL it may have secrets ("oct", with alg HS256); then others than its owner
-// and its group may not use the file ([ErrExposed]).
+// ReadJWKS reads a JWK Set from a file. Unlike one from a URL it may have secrets ("oct", with alg HS256); then others than its
+// owner and its group may not use the file ([ErrExposed]).
 func ReadJWKS(path string) ([]Key, error) {
 	data, err := read(path, false)
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 // maxKeys is the most keys that a set may have.
 const maxKeys = 64
 
-// ParseJWKS reads a JWK Set (RFC 7517). Keys of other kinds than are taken, and keys for anything but signatures, are left out, and
-// ignored says how many; what is wrong with a key that would be taken is an error. Secrets ("oct") are taken only if secrets are
-// allowed, and private keys never.
+// ParseJWKS reads a JWK Set (RFC 7517). Keys of other kinds than are taken, and keys for anything but signatures, are left out,
+// and ignored says how many; what is wrong with a key that would be taken is an error. Secrets ("oct") are taken only if
+// secrets are allowed, and private keys never.
 func ParseJWKS(data []byte, secrets bool) (keys []Key, ignored int, err error) {
 	var set struct {
 		Keys *[]jwkset.JWKMarshal `json:"keys"`

@@ -96,8 +96,8 @@ func (k Key) Verify(text string, signature []byte) error {
 	return nil
 }
 
-// Check returns an error that matches [ErrKey] if two keys have the same id, or are the same: whoever holds the one could sign for
-// the other.
+// Check returns an error that matches [ErrKey] if two keys have the same id, or are the same: whoever holds the one could sign
+// for the other.
 func Check(keys []Key) error {
 	ids := make(map[string]bool, len(keys))
 	same := make(map[[sha256.Size]byte]string, len(keys))
@@ -106,7 +106,8 @@ func Check(keys []Key) error {
 			return fmt.Errorf("%w: two have the id %q: give each its own", ErrKey, k.id)
 		}
 		if other, ok := same[k.same]; ok {
-			return fmt.Errorf("%w: %q and %q are the same key: whoever signs for one could sign for the other; make two", ErrKey, other, k.id)
+			return fmt.Errorf("%w: %q and %q are the same key: whoever signs for one could sign for the other; make two", ErrKey,
+				other, k.id)
 		}
 		ids[k.id], same[k.same] = true, k.id
 	}

@@ -131,9 +131,9 @@ func (r *Remote) Keys() []Key {
 	return keys
 }
 
-// Lookup returns the key of an id. For one that is not known it asks the URL, unless it did a moment ago (Retry), and waits for the
-// answer. Not ok: the URL has none. The error matches [ErrStale] if the URL has been down for longer than MaxStale, or has never
-// answered.
+// Lookup returns the key of an id. For one that is not known it asks the URL, unless it did a moment ago (Retry), and waits for
+// the answer. Not ok: the URL has none. The error matches [ErrStale] if the URL has been down for longer than MaxStale, or has
+// never answered.
 func (r *Remote) Lookup(ctx context.Context, id string) (k Key, ok bool, err error) {
 	defer func() {
 		if err != nil {

@@ -1,5 +1,5 @@
-// Package mtls keeps the certificate of a server, and the CAs that its clients' certificates must lead to, and has them anew from their
-// files while connections go on.
+// Package mtls keeps the certificate of a server, and the CAs that its clients' certificates must lead to, and has them anew
+// from their files while connections go on.
 //
 //	certs, err := mtls.New(mtls.Config{CertFile: "node.pem", KeyFile: "node.key", ClientCAFile: "clients.pem"})
 //	...
@@ -32,7 +32,8 @@ type Config struct {
 	ClientCAFile string
 	// Require refuses connections of clients without a certificate. Else they may show in another way who they are.
 	Require bool
-	// Check is how often, at most, a handshake looks whether the files have changed. 0: 10 s; negative: never, only Reload reads them.
+	// Check is how often, at most, a handshake looks whether the files have changed. 0: 10 s; negative: never, only Reload reads
+	// them.
 	Check time.Duration
 	// Logger is told when files that have changed cannot be used. nil: nobody is.
 	Logger *slog.Logger
@@ -67,7 +68,8 @@ type stamp struct {
 // New reads the files.
 func New(cfg Config) (*Certificates, error) {
 	if cfg.CertFile == "" || cfg.KeyFile == "" {
-		return nil, fmt.Errorf("%w: name the file of the server's certificate (CertFile), and that of its key (KeyFile)", ErrCertificate)
+		return nil, fmt.Errorf("%w: name the file of the server's certificate (CertFile), and that of its key (KeyFile)",
+			ErrCertificate)
 	}
 	if cfg.Require && cfg.ClientCAFile == "" {
 		return nil, fmt.Errorf("%w: clients are to have one, of no CA: name the file of CAs (ClientCAFile)", ErrCertificate)
@@ -88,8 +90,8 @@ func New(cfg Config) (*Certificates, error) {
 	return c, nil
 }
 
-// Reload reads the files anew, and has them for connections that come. If anything is wrong, it keeps what it has. Connections that
-// there are go on; [Certificates.ClientCAs] lets package auth refuse what comes through those whose CA has gone.
+// Reload reads the files anew, and has them for connections that come. If anything is wrong, it keeps what it has. Connections
+// that there are go on; [Certificates.ClientCAs] lets package auth refuse what comes through those whose CA has gone.
 func (c *Certificates) Reload() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -17,9 +17,9 @@ var ErrQuery = errors.New("the query cannot be read")
 // application/x-www-form-urlencoded finds in it, spelt in one way.
 //
 // It is split at each '&', and empty pieces are dropped; a piece is a name and, after the first '=', a value; in both, '+' is a
-// space and %XX a byte. Each is then written with every byte as %XX, in capitals, but for A-Z a-z 0-9 - . _ ~ (RFC 3986, section
-// 2.3). The pieces are sorted by the name so written, those of the same name staying in their order, and joined as name=value with
-// '&'. A '%' without two hexadecimal digits, and a ';', are ErrQuery.
+// space and %XX a byte. Each is then written with every byte as %XX, in capitals, but for A-Z a-z 0-9 - . _ ~ (RFC 3986,
+// section 2.3). The pieces are sorted by the name so written, those of the same name staying in their order, and joined as
+// name=value with '&'. A '%' without two hexadecimal digits, and a ';', are ErrQuery.
 func Query(raw string) (string, error) {
 	if raw == "" {
 		return "", nil

@@ -1,5 +1,5 @@
-// Package source says where a request came from, for limits and for the log: the address of the connection, unless that is a proxy
-// which is trusted to tell.
+// Package source says where a request came from, for limits and for the log: the address of the connection, unless that is a
+// proxy which is trusted to tell.
 package source
 
 import (
@@ -30,8 +30,8 @@ func (s Source) String() string {
 	return s.Addr.String()
 }
 
-// Group is what counts as one for limits: an IPv4 address, or the /64 of an IPv6 address, which one host has for itself (RFC 6177).
-// That of the zero Source is the zero prefix.
+// Group is what counts as one for limits: an IPv4 address, or the /64 of an IPv6 address, which one host has for itself (RFC
+// 6177). That of the zero Source is the zero prefix.
 func (s Source) Group() netip.Prefix { return groupOf(s.Addr) }
 
 func groupOf(addr netip.Addr) netip.Prefix {
@@ -72,11 +72,12 @@ type Resolver struct {
 	header  string
 }
 
-// New returns a resolver that believes proxies of these prefixes what one header says, XForwardedFor or Forwarded: the one that they
-// set, for the other they may hand on as they got it. Every proxy on the way must append to it.
+// New returns a resolver that believes proxies of these prefixes what one header says, XForwardedFor or Forwarded: the one that
+// they set, for the other they may hand on as they got it. Every proxy on the way must append to it.
 func New(header string, proxies ...netip.Prefix) (*Resolver, error) {
 	if header != XForwardedFor && header != Forwarded {
-		return nil, fmt.Errorf("header %q: a proxy says for whom it asks in %s or %s: name the one that yours sets", header, XForwardedFor, Forwarded)
+		return nil, fmt.Errorf("header %q: a proxy says for whom it asks in %s or %s: name the one that yours sets", header,
+			XForwardedFor, Forwarded)
 	}
 	r := &Resolver{header: header}
 	for _, p := range proxies {
@@ -93,8 +94,9 @@ func (r *Resolver) Trusts(addr netip.Addr) bool {
 	return r != nil && slices.ContainsFunc(r.proxies, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// Of returns the source of a request: the address of the connection or, if that is a trusted proxy's, the rightmost address in the
-// header that is not. What stands to the left of that address, or of anything that is none, is anybody's word and does not count.
+// Of returns the source of a request: the address of the connection or, if that is a trusted proxy's, the rightmost address in
+// the header that is not. What stands to the left of that address, or of anything that is none, is anybody's word and does not
+// count.
 func (r *Resolver) Of(req *http.Request) Source {
 	at := parse(req.RemoteAddr)
 	if !r.Trusts(at.Addr) {

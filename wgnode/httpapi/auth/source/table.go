@@ -2,8 +2,8 @@ package source
 
 import "container/list"
 
-// Table keeps something for each of the keys that were seen last, and forgets the one that was seen longest ago for a new one. It must
-// not be used concurrently.
+// Table keeps something for each of the keys that were seen last, and forgets the one that was seen longest ago for a new one.
+// It must not be used concurrently.
 type Table[K comparable, V any] struct {
 	limit int
 	byKey map[K]*list.Element

@@ -1,5 +1,5 @@
-// Package failures counts what fails by where it came from, and makes those wait who fail often: longer each time, and never so many
-// at a time that the waiting itself is a burden.
+// Package failures counts what fails by where it came from, and makes those wait who fail often: longer each time, and never so
+// many at a time that the waiting itself is a burden.
 package failures
 
 import (

@@ -24,12 +24,12 @@ type entry struct {
 	until int64
 }
 
-// Journal is what a Cache writes to: two files, PATH and PATH.old, which was PATH before. Each begins with a line that names the boot
-// of the system in which it was begun, and the floor; records of one length follow. What was written outlives the process, however
-// that ends, for the system has it. It is not forced to the disk, so after another boot the files say nothing.
+// Journal is what a Cache writes to: two files, PATH and PATH.old, which was PATH before. Each begins with a line that names
+// the boot of the system in which it was begun, and the floor; records of one length follow. What was written outlives the
+// process, however that ends, for the system has it. It is not forced to the disk, so after another boot the files say nothing.
 //
-// A new PATH is begun when the one has been written to for longer than any token is remembered: all in PATH.old has expired by then,
-// and what the two hold is bounded by what is used in twice that time.
+// A new PATH is begun when the one has been written to for longer than any token is remembered: all in PATH.old has expired by
+// then, and what the two hold is bounded by what is used in twice that time.
 type Journal struct {
 	path   string
 	bootID string
@@ -43,9 +43,9 @@ type Journal struct {
 	begun int64    // when it was, in seconds
 }
 
-// OpenJournal opens the journal of a path, or begins it. Window is the longest that a token is remembered, in seconds. BootID names
-// the boot of the system, and is empty where nothing does. Floor is what [Journal.Floor] returns if the files do not have all that was
-// used before: they are of another boot, or damaged.
+// OpenJournal opens the journal of a path, or begins it. Window is the longest that a token is remembered, in seconds. BootID
+// names the boot of the system, and is empty where nothing does. Floor is what [Journal.Floor] returns if the files do not have
+// all that was used before: they are of another boot, or damaged.
 func OpenJournal(path, bootID string, window, now, floor int64) (*Journal, error) {
 	j := &Journal{path: path, bootID: bootID, window: window}
 	for _, p := range []string{path + ".old", path} {
@@ -139,8 +139,8 @@ func (j *Journal) append(e entry, now int64) error {
 	return nil
 }
 
-// turnLocked begins a new file. If it fails half-way the next call goes on from there, and the present file keeps being written to,
-// whichever name it has.
+// turnLocked begins a new file. If it fails half-way the next call goes on from there, and the present file keeps being written
+// to, whichever name it has.
 func (j *Journal) turnLocked(now int64) error {
 	f, size, err := j.write(nil)
 	if err != nil {

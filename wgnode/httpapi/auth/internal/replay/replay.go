@@ -1,5 +1,5 @@
-// Package replay remembers which tokens have been used, until they expire: in memory, exactly and within a bound, and in a journal
-// that outlives the process, if there is one.
+// Package replay remembers which tokens have been used, until they expire: in memory, exactly and within a bound, and in a
+// journal that outlives the process, if there is one.
 package replay
 
 import (
