@@ -21,8 +21,10 @@ const (
 
 // system is what a command has of the world around it.
 type system struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
+	environ        []string
 }
 
 // usageError is a command line that cannot be meant.
@@ -70,7 +72,8 @@ func rootCommand(sys system) *cobra.Command {
 isolation that hold exactly, in the Linux kernel or with no privilege.`,
 		Example: `  waylumed demo        see it work, on the loopback, in 20 seconds
   waylumed doctor      what this host can do, and which dataplane it gets
-  waylumed up          run a node and get a first peer's configuration`,
+  waylumed up          run a node and get a first peer's configuration
+  waylumed init        settings for a node that is managed through its API`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -78,7 +81,7 @@ isolation that hold exactly, in the Linux kernel or with no privilege.`,
 		return usageError{fmt.Errorf("%w\nRun '%s --help' for what there is", err, cmd.CommandPath())}
 	})
 	root.AddCommand(demoCommand(sys), upCommand(sys), statusCommand(sys), usageCommand(sys), doctorCommand(sys), backupCommand(sys),
-		rotateKeyCommand(sys), stateCommand(sys), auditCommand(sys), versionCommand(sys))
+		rotateKeyCommand(sys), stateCommand(sys), configCommand(sys), initCommand(sys), auditCommand(sys), versionCommand(sys))
 	return root
 }
 

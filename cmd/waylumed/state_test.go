@@ -28,7 +28,7 @@ func TestKeyFileNames(t *testing.T) {
 	args := []string{"up", "--state", t.TempDir(), "--dataplane", "userspace", "--listen-port", "0"}
 	for i, flags := range [][]string{{}, {"--private-key-file", names[1]}} {
 		var stdout, stderr strings.Builder
-		require.Equal(t, exitFailed, run(t.Context(), append(args, flags...), system{&stdout, &stderr, getenv}))
+		require.Equal(t, exitFailed, run(t.Context(), append(args, flags...), system{stdout: &stdout, stderr: &stderr, getenv: getenv}))
 		require.Contains(t, stderr.String(), "read key file "+names[i]+": it holds no private key: it is empty")
 	}
 }
