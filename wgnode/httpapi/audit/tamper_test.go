@@ -50,12 +50,11 @@ func TestEveryChangedByteIsFound(t *testing.T) {
 			path := segments(t, dir)[1]
 			whole := read(t, path)
 			for i := range whole {
-				for _, bit := range []byte{0x01, 0x20, 0x80} { // a digit, the case of a letter, what is no ASCII
-					broken := slices.Clone(whole)
-					broken[i] ^= bit
-					write(t, path, broken)
-					require.True(t, found(t, dir, opts), "byte %d, bit %#x", i, bit)
-				}
+				bit := []byte{0x01, 0x20, 0x80}[i%3] // another digit, the case of a letter, what is no ASCII
+				broken := slices.Clone(whole)
+				broken[i] ^= bit
+				write(t, path, broken)
+				require.True(t, found(t, dir, opts), "byte %d, bit %#x", i, bit)
 				write(t, path, slices.Concat(whole[:i], whole[i+1:]))
 				require.True(t, found(t, dir, opts), "byte %d removed", i)
 			}
@@ -154,11 +153,21 @@ func (m *machine) Change(t *rapid.T) {
 	}
 }
 
+// unsynced is a disk that is fast: nobody kills the machine.
+type unsynced struct{ audit.Disk }
+
+func (unsynced) Sync() error { return nil }
+
+func (m *machine) open(t *rapid.T) {
+	m.log = open(t, m.dir, audit.Options{})
+	m.log.WrapDisk(func(d audit.Disk) audit.Disk { return unsynced{d} })
+}
+
 func (m *machine) Rotate(t *rapid.T) { require.NoError(t, m.log.Rotate()) }
 
 func (m *machine) Reopen(t *rapid.T) {
 	require.NoError(t, m.log.Close())
-	m.log = open(t, m.dir, audit.Options{})
+	m.open(t)
 	require.Empty(t, m.log.Found())
 }
 
@@ -169,7 +178,7 @@ func (m *machine) Kill(t *rapid.T) {
 	list := segments(t, m.dir)
 	path := list[len(list)-1]
 	write(t, path, append(read(t, path), torn...))
-	m.log = open(t, m.dir, audit.Options{})
+	m.open(t)
 	require.Len(t, m.log.Found(), min(len(torn), 1))
 }
 
@@ -209,7 +218,7 @@ func TestMachine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n++
 		m := &machine{dir: filepath.Join(root, strconv.Itoa(n))}
-		m.log = open(t, m.dir, audit.Options{})
+		m.open(t)
 		defer func() {
 			require.NoError(t, m.log.Close())
 			require.NoError(t, os.RemoveAll(m.dir))
