@@ -105,6 +105,9 @@ func auditShowCommand(sys system) *cobra.Command {
 change, when its result is known, with who asked and from where; those without a
 result come last. It verifies nothing.
 
+Times are RFC 3339, as 2026-11-21T06:00:00Z, or a date, which is its midnight in
+UTC.
+
 With --json each record is a line as the log has it, intents and results apart.`,
 		Example: `  waylumed audit show /var/lib/waylume/audit --since 2026-11-21T06:00:00Z`,
 		Args:    files(1),
@@ -124,7 +127,7 @@ With --json each record is a line as the log has it, intents and results apart.`
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&since, "since", "", "show what was written at this `time` or later: RFC 3339, or a date, which is its midnight in UTC")
+	flags.StringVar(&since, "since", "", "show what was written at this `time` or later")
 	flags.BoolVar(&asJSON, "json", false, "print each record as a line of JSON")
 	return cmd
 }

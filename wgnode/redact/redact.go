@@ -77,7 +77,9 @@ type Redactor struct {
 
 // New returns a redactor.
 func New(mode Mode, opts Options) *Redactor {
-	r := &Redactor{harmless: make(map[string]bool), verbatim: map[string]bool{"audithead": true}, salt: make([]byte, sha256.Size), table: makeTable()}
+	r := &Redactor{
+		harmless: make(map[string]bool), verbatim: map[string]bool{"audithead": true}, salt: make([]byte, sha256.Size), table: makeTable(),
+	}
 	_, _ = rand.Read(r.salt) // it never fails
 	r.SetMode(mode)
 	for key := range strings.FieldsSeq(harmlessKeys) {

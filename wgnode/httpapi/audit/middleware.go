@@ -35,7 +35,7 @@ func (l *Log) Middleware(next http.Handler) http.Handler {
 			l.opts.Logger.Error("change refused, as the audit log fails", "error", err)
 			w.Header().Set("Retry-After", "5")
 			problem.New(http.StatusServiceUnavailable, Unrecorded,
-				"The node cannot write its audit log, so it changes nothing. Try again later; its operator finds the reason in its log.").
+				"The node cannot write its audit log, so it changes nothing. Try again later; the reason is in its operator's log.").
 				Because(err).Write(w)
 			return
 		}

@@ -70,7 +70,8 @@ func ReadKey(path string) (key []byte, err error) {
 		return nil, fmt.Errorf("audit: key: %w", err)
 	}
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("audit: key %s: %w: run 'chmod 600 %s', and make another key if somebody may have read it", path, ErrKey, path)
+		return nil, fmt.Errorf("audit: key %s: %w: run 'chmod 600 %s', and make another key if somebody may have read it",
+			path, ErrKey, path)
 	}
 	text, err := io.ReadAll(io.LimitReader(file, 2*MaxKey))
 	if err != nil {
@@ -78,7 +79,7 @@ func ReadKey(path string) (key []byte, err error) {
 	}
 	key, bad := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
 	if bad != nil || len(key) < MinKey || len(key) > MaxKey {
-		return nil, fmt.Errorf("audit: key %s: %w: it must be one line of base64 of %d to %d bytes, as 'openssl rand -base64 32' writes it",
+		return nil, fmt.Errorf("audit: key %s: %w: give one line of base64 of %d to %d bytes, as 'openssl rand -base64 32' writes it",
 			path, ErrKey, MinKey, MaxKey)
 	}
 	return key, nil

@@ -48,11 +48,11 @@ func (v *verifier) verify(path string, noted *Head) error {
 	head, err := readHead(path) // before the log, which is ahead of it from then on
 	switch {
 	case errors.Is(err, errHead):
-		v.report.find(Finding{What: err.Error() + ": whether the log was cut off at its end cannot be told by it"})
+		v.find("%v: whether the log was cut off at its end cannot be told by it", err)
 	case err != nil:
 		return err
 	case head == nil:
-		v.report.find(Finding{What: `file "head" is missing: whether the log was cut off at its end cannot be told by it`})
+		v.find("file %q is missing: whether the log was cut off at its end cannot be told by it", headName)
 	}
 	v.want(head)
 	list, err := listSegments(path)
@@ -61,7 +61,7 @@ func (v *verifier) verify(path string, noted *Head) error {
 	}
 	for i, s := range list {
 		if i > 0 && v.started && s.index != list[i-1].index+1 {
-			v.report.find(Finding{What: fmt.Sprintf("segments %d to %d are missing", list[i-1].index+1, s.index-1)})
+			v.find("segments %d to %d are missing", list[i-1].index+1, s.index-1)
 		}
 		err := v.segment(filepath.Join(path, s.name()))
 		if errors.Is(err, fs.ErrNotExist) && !v.started {
@@ -106,13 +106,18 @@ func newVerifier(key []byte) *verifier {
 	return &verifier{key: key, intents: make(map[uint64]Unknown), wanted: make(map[uint64]string)}
 }
 
+// find notes what is wrong with the log as a whole.
+func (v *verifier) find(format string, args ...any) {
+	v.report.find(Finding{What: fmt.Sprintf(format, args...)})
+}
+
 // want has a record checked against a head.
 func (v *verifier) want(h *Head) {
 	if h == nil || h.Sequence == 0 {
 		return
 	}
 	if other, twice := v.wanted[h.Sequence]; twice && other != h.Hash {
-		v.report.find(Finding{What: fmt.Sprintf("record %d is not the same in the head that was given and in the file %q", h.Sequence, headName)})
+		v.find("record %d is not the same in the head that was given and in the file %q", h.Sequence, headName)
 	}
 	v.wanted[h.Sequence] = h.Hash
 }
@@ -159,7 +164,8 @@ func (v *verifier) choose(first Record) (*sealer, error) {
 	case v.key == nil:
 		return nil, fmt.Errorf("%s: %w: the log was written with a key: give that", v.name, ErrKey)
 	case s.KeyID != keyed.keyID():
-		return nil, fmt.Errorf("%s: %w: it was written with the key of id %q, and this one has %s", v.name, ErrKey, cut(s.KeyID), keyed.keyID())
+		return nil, fmt.Errorf("%s: %w: it was written with the key of id %q, and this one has %s",
+			v.name, ErrKey, cut(s.KeyID), keyed.keyID())
 	}
 	v.algorithm = AlgorithmKeyed
 	v.report.Keyed++
@@ -251,11 +257,11 @@ func (v *verifier) finish(whole bool) {
 		case v.started && sequence < v.report.First:
 			v.report.note("record %d, which a head has, is before the first that is left", sequence)
 		case sequence > v.report.Head.Sequence && whole:
-			v.report.find(Finding{What: fmt.Sprintf("records %d to %d are missing at the end, which a head has", v.report.Head.Sequence+1, sequence)})
+			v.find("records %d to %d are missing at the end, which a head has", v.report.Head.Sequence+1, sequence)
 		case sequence > v.report.Head.Sequence:
 			v.report.note("record %d, which a head has, is after this segment", sequence)
 		default:
-			v.report.find(Finding{What: fmt.Sprintf("record %d, which a head has, is missing", sequence)})
+			v.find("record %d, which a head has, is missing", sequence)
 		}
 	}
 }
@@ -267,11 +273,11 @@ func (v *verifier) beginning() {
 	case f == nil: // damaged, or nothing is there, which is told
 	case f.Segment == nil || f.Segment.Index == 1:
 		if f.Sequence != 1 || f.Previous != zeroHash {
-			v.report.find(Finding{What: fmt.Sprintf("records before %d are missing", f.Sequence)})
+			v.find("records before %d are missing", f.Sequence)
 		}
 	case v.retired == nil || v.retired.Through < f.Segment.Index-1:
-		v.report.find(Finding{What: fmt.Sprintf("segments before %d are missing, and no record says that they were deleted for their age", f.Segment.Index)})
+		v.find("segments before %d are missing, and no record says that they were deleted for their age", f.Segment.Index)
 	case v.retired.Through == f.Segment.Index-1 && v.retired.LastHash != f.Previous:
-		v.report.find(Finding{What: fmt.Sprintf("segment %d does not follow those that were deleted for their age", f.Segment.Index)})
+		v.find("segment %d does not follow those that were deleted for their age", f.Segment.Index)
 	}
 }

@@ -81,15 +81,17 @@ func peers(s Settings) []Item {
 			Where: where, Kept: "until the account is removed",
 		},
 		{
-			Data: "Bytes that each peer and account has used since it was added, and in the current period", Purpose: "data caps, billing",
-			Where: where, Kept: "until the peer or the account is removed",
+			Data:    "Bytes that each peer and account has used since it was added, and in the current period",
+			Purpose: "data caps, billing",
+			Where:   where, Kept: "until the peer or the account is removed",
 		},
 		{
 			Data: "Private keys of peers that the node has made", Purpose: "to hand them out once", Where: "nowhere", Kept: Never,
 		},
 		timed(Item{
-			Data: "Tunnel addresses that a removed peer had", Purpose: "nobody gets another's address while packets to it are still on their way",
-			Where: where, Setting: "address quarantine",
+			Data:    "Tunnel addresses that a removed peer had",
+			Purpose: "nobody gets another's address while packets to it are still on their way",
+			Where:   where, Setting: "address quarantine",
 		}, s.Quarantine, 0),
 		{
 			Data:    "Address and port that a peer last connected from, time of its last handshake, throughput, share of failed handshakes",
@@ -98,7 +100,8 @@ func peers(s Settings) []Item {
 		},
 		{
 			Data: "Flows that are open: addresses and ports of both sides", Purpose: "to bring answers back to who asked",
-			Where: "memory of the process, or the kernel's connection tracking", Kept: "until the flow ends or times out; nothing is written of it",
+			Where: "memory of the process, or the kernel's connection tracking",
+			Kept:  "until the flow ends or times out; nothing is written of it",
 		},
 	}
 }
@@ -106,43 +109,58 @@ func peers(s Settings) []Item {
 func logs(s Settings) []Item {
 	items := []Item{
 		timed(Item{
-			Data: "Bytes used by each peer (public key) and account (ID) over time", Purpose: "what was used in an hour or a day, also by who is gone",
-			Where: "usage log, a reading every " + spell(s.UsageLogPeriod), Setting: "usage log retention",
+			Data:    "Bytes used by each peer (public key) and account (ID) over time",
+			Purpose: "what was used in an hour or a day, also by who is gone",
+			Where:   "usage log, a reading every " + spell(s.UsageLogPeriod), Setting: "usage log retention",
 		}, s.UsageRetention, 3*day), // segments of a day, until the last day but one says that they are old
 		timed(Item{
 			Data: "Changes: who asked (name, method and id of the key), from where (" + sources(s.AuditSources) +
 				"), what (operation, public keys, account IDs), and what became of it",
-			Purpose: "to know afterwards who has changed what", Where: "audit log", Setting: "audit retention, audit source addresses",
+			Purpose: "to know afterwards who has changed what",
+			Where:   "audit log",
+			Setting: "audit retention, audit source addresses",
 		}, s.AuditRetention, 2*s.AuditSegmentAge+2*time.Minute),
 		timed(Item{
-			Data: "Answers to requests with an idempotency key", Purpose: "the same request gets the same answer, and is not done twice",
-			Where: where(s), Setting: "idempotency retention",
+			Data:    "Answers to requests with an idempotency key",
+			Purpose: "the same request gets the same answer, and is not done twice",
+			Where:   where(s), Setting: "idempotency retention",
 		}, s.Idempotency, 0),
 		{
 			Data:    fmt.Sprintf("Events: the last %d, with public keys and account IDs", s.EventBuffer),
-			Purpose: "readers that were away a moment", Where: "memory", Kept: "until newer ones take their place or the process ends", Setting: "event buffer",
+			Purpose: "readers that were away a moment",
+			Where:   "memory",
+			Kept:    "until newer ones take their place or the process ends",
+			Setting: "event buffer",
 		},
 		{
 			Data:    "What the daemon logs: " + logged(s.LogRedaction),
-			Purpose: "to run the node", Where: "standard error: the system's journal, or where that leads", Kept: "as the system that takes it says", Setting: "log redaction",
+			Purpose: "to run the node",
+			Where:   "standard error: the system's journal, or where that leads",
+			Kept:    "as the system that takes it says",
+			Setting: "log redaction",
 		},
 	}
 	if s.PeerMetrics {
 		items = append(items, Item{
-			Data: "Metrics of each peer, by its public key", Purpose: "to watch single peers", Where: "memory; the monitoring that reads them",
-			Kept: "as the monitoring says", Setting: "metrics of each peer",
+			Data:    "Metrics of each peer, by its public key",
+			Purpose: "to watch single peers",
+			Where:   "memory; the monitoring that reads them",
+			Kept:    "as the monitoring says", Setting: "metrics of each peer",
 		})
 	}
 	if s.Registry {
 		items = append(items, Item{
-			Data: "The node's name, addresses, public key, load and number of peers; nothing of any peer", Purpose: "clients are sent to a node that has room",
-			Where: "the fleet's registry", Kept: "as the registry says", Setting: "registry",
+			Data:    "The node's name, addresses, public key, load and number of peers; nothing of any peer",
+			Purpose: "clients are sent to a node that has room",
+			Where:   "the fleet's registry", Kept: "as the registry says", Setting: "registry",
 		})
 	}
 	if s.Traces {
 		items = append(items, Item{
-			Data: "Traces of requests: route, status, times", Purpose: "to see where time goes", Where: "the endpoint that traces are sent to",
-			Kept: "as that says", Setting: "traces endpoint",
+			Data:    "Traces of requests: route, status, times",
+			Purpose: "to see where time goes",
+			Where:   "the endpoint that traces are sent to",
+			Kept:    "as that says", Setting: "traces endpoint",
 		})
 	}
 	return items
@@ -150,8 +168,18 @@ func logs(s Settings) []Item {
 
 func never() []Item {
 	return []Item{
-		{Data: "Contents of traffic", Purpose: "it is passed on, not looked at beyond its headers", Where: "nowhere", Kept: Never},
-		{Data: "Which addresses or names a peer has reached, and when", Purpose: "it is needed for nothing once a flow is over", Where: "nowhere", Kept: Never},
+		{
+			Data:    "Contents of traffic",
+			Purpose: "it is passed on, not looked at beyond its headers",
+			Where:   "nowhere",
+			Kept:    Never,
+		},
+		{
+			Data:    "Which addresses or names a peer has reached, and when",
+			Purpose: "it is needed for nothing once a flow is over",
+			Where:   "nowhere",
+			Kept:    Never,
+		},
 		{Data: "Names that peers resolve", Purpose: "the node runs no resolver", Where: "nowhere", Kept: Never},
 	}
 }

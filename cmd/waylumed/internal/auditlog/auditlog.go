@@ -46,7 +46,8 @@ func WriteReport(w io.Writer, r audit.Report) error {
 		fmt.Fprintf(&b, "Record %d, %s, %s: %s\n", u.Sequence, u.Time.Format(time.RFC3339), clean(u.Operation), what)
 	}
 	if r.Torn > 0 {
-		fmt.Fprintf(&b, "The last line has no end (%d bytes): it is being written, or a kill has left it; the next start takes it away\n", r.Torn)
+		fmt.Fprintf(&b, "The last line has no end (%d bytes): it is being written, or a kill has left it, "+
+			"and the next start takes it away\n", r.Torn)
 	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(&b, "Note: %s\n", clean(n))
@@ -79,7 +80,8 @@ func Write(w io.Writer, path string, from time.Time) error {
 		_, err := io.WriteString(w, line(r)+"\n")
 		return err
 	})
-	for _, r := range slices.SortedFunc(maps.Values(intents), func(a, b audit.Record) int { return cmp.Compare(a.Sequence, b.Sequence) }) {
+	for _, n := range slices.Sorted(maps.Keys(intents)) {
+		r := intents[n]
 		if r.Time.Before(from) {
 			continue
 		}
