@@ -142,7 +142,8 @@ func Open(dir string, opts Options) (*Log, error) {
 		l.opts.Logger.Error("audit log is not whole", "found", f)
 	}
 	l.opts.Logger.Info("audit log opened", headKey, l.head)
-	l.keeping.Go(func() { l.keep(l.head) })
+	head := l.head
+	l.keeping.Go(func() { l.keep(head) })
 	return l, nil
 }
 
