@@ -24,7 +24,7 @@ const (
 // Reasons of [Missed] and [End].
 const (
 	FellBehind    = "fell_behind"    // the reader, by more than the node keeps
-	OtherBoot     = "other_boot"     // the last event id is not one of this run of the program: what it gives now is of this run alone
+	OtherBoot     = "other_boot"     // the last event id is not one of this run of the program
 	NodeClosed    = "node_closed"    // there is no node any more
 	ServerClosing = "server_closing" // connect again
 )
@@ -43,8 +43,8 @@ func Kinds() []Kind {
 	return all
 }
 
-// Event is something that happened to a node. Fields that a kind does not set are absent; wgnode.EventKind says which it sets. Keys are
-// in base64, times in RFC 3339 and UTC. Fields may be added.
+// Event is something that happened to a node. Fields that a kind does not set are absent; wgnode.EventKind says which it sets.
+// Keys are in base64, times in RFC 3339 and UTC. Fields may be added.
 type Event struct {
 	// ID is the event's place, for Last-Event-ID: of the field id, not of the JSON.
 	ID   string `json:"-"`

@@ -25,8 +25,9 @@ func TestSchema(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6000, time.FixedZone("", 3600))
 	usage := quota.Usage{Used: 1, Limit: 3, Remaining: 2, Depleted: true, PeriodStart: at, PeriodEnd: at}
 	e := eventOf(wgnode.Event{
-		Sequence: 7, Time: at, Kind: wgnode.PeerRemoved, Peer: wgtypes.Key{1}, Account: "a", FormerPeer: wgtypes.Key{2}, FormerAccount: "b",
-		NodeKey: wgtypes.Key{3}, FormerNodeKey: wgtypes.Key{4}, OverlapEnds: at, Reason: wgnode.RemovalIdle, Percent: 80, Usage: usage,
+		Sequence: 7, Time: at, Kind: wgnode.PeerRemoved, Peer: wgtypes.Key{1}, Account: "a", FormerPeer: wgtypes.Key{2},
+		FormerAccount: "b",
+		NodeKey:       wgtypes.Key{3}, FormerNodeKey: wgtypes.Key{4}, OverlapEnds: at, Reason: wgnode.RemovalIdle, Percent: 80, Usage: usage,
 		Ended: quota.Usage{Used: 9}, Counters: quota.Counters{Download: 5, Upload: 6}, Detail: "speed limit", Err: errors.New("broken"),
 		Problem: wgnode.HealthProblem{Kind: wgnode.UsageLogFailing, What: "it fails", Since: at}, Count: 8,
 	}, "boot")
@@ -41,7 +42,8 @@ func TestSchema(t *testing.T) {
 		"usage": {"used_bytes": 1, "limit_bytes": 3, "remaining_bytes": 2, "depleted": true,
 			"period_start": "2026-01-02T02:04:05.000006Z", "period_end": "2026-01-02T02:04:05.000006Z"},
 		"ended": {"used_bytes": 9}, "transferred": {"download_bytes": 5, "upload_bytes": 6}, "detail": "speed limit", "error": "broken",
-		"problem": {"kind": "usage_log_failing", "area": "usage_log", "what": "it fails", "since": "2026-01-02T02:04:05.000006Z"}, "count": 8
+		"problem": {"kind": "usage_log_failing", "area": "usage_log", "what": "it fails",
+			"since": "2026-01-02T02:04:05.000006Z"}, "count": 8
 	}`, string(got))
 	var back Event
 	require.NoError(t, json.Unmarshal(got, &back))

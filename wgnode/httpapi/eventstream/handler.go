@@ -88,7 +88,8 @@ func New(cfg Config) (*Handler, error) {
 	}
 	wrong(cfg.Node == nil, "Node is nil: give a node")
 	wrong(cfg.MaxStreams < 0, "MaxStreams is %d: give 1 or more", cfg.MaxStreams)
-	wrong(cfg.KeepAlive < MinKeepAlive || cfg.KeepAlive > MaxKeepAlive, "KeepAlive is %s: give %s to %s", cfg.KeepAlive, MinKeepAlive, MaxKeepAlive)
+	wrong(cfg.KeepAlive < MinKeepAlive || cfg.KeepAlive > MaxKeepAlive, "KeepAlive is %s: give %s to %s", cfg.KeepAlive,
+		MinKeepAlive, MaxKeepAlive)
 	wrong(cfg.WriteTimeout < MinWriteTimeout, "WriteTimeout is %s: give %s or more", cfg.WriteTimeout, MinWriteTimeout)
 	wrong(cfg.Retry < time.Millisecond || cfg.Retry > MaxRetry, "Retry is %s: give 1ms to %s", cfg.Retry, MaxRetry)
 	if err := errors.Join(errs...); err != nil {
@@ -129,7 +130,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
 	// What the server allows for a request and its answer is not for a stream.
 	if err := errors.Join(rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Now().Add(h.cfg.WriteTimeout))); err != nil {
-		h.cfg.Logger.Error("events cannot be streamed: something between the server and this handler hides http.ResponseController from it",
+		h.cfg.Logger.Error("events cannot be streamed: what is between the server and this handler hides http.ResponseController",
 			"error", err)
 		problem.New(http.StatusInternalServerError, problem.Internal, "Events cannot be streamed here.").Because(err).Write(w)
 		return
@@ -152,6 +153,7 @@ func (h *Handler) admit() *problem.Problem {
 		return nil
 	default:
 		return problem.New(http.StatusServiceUnavailable, problem.Unavailable,
-			fmt.Sprintf("There are %d streams of events already, which is all that are served: end some, or connect again later.", cap(h.slots)))
+			fmt.Sprintf("There are %d streams of events already, which is all that are served: end some, or connect again later.",
+				cap(h.slots)))
 	}
 }

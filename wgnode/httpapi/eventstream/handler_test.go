@@ -56,7 +56,8 @@ func TestStream(t *testing.T) {
 	e = r.event()
 	e.ID, e.Time = "", time.Time{}
 	require.Equal(t, eventstream.Event{
-		Kind: "peer_removed", Boot: boot, Sequence: 4, Peer: key, Account: "a", Reason: "requested", Transferred: &eventstream.Transfer{},
+		Kind: "peer_removed", Boot: boot, Sequence: 4, Peer: key, Account: "a", Reason: "requested",
+		Transferred: &eventstream.Transfer{},
 	}, e)
 }
 
@@ -107,7 +108,8 @@ func TestResume(t *testing.T) {
 		r := w.open("", other)
 		e := r.event()
 		e.Time = time.Time{}
-		require.Equal(t, eventstream.Event{ID: boot + "-0", Kind: eventstream.Missed, Boot: boot, Reason: eventstream.OtherBoot}, e, other)
+		require.Equal(t, eventstream.Event{ID: boot + "-0", Kind: eventstream.Missed, Boot: boot, Reason: eventstream.OtherBoot}, e,
+			other)
 		require.EqualValues(t, 6, r.event().Count, "and then all that is kept of this boot")
 		require.Equal(t, "account-2", r.event().Account)
 		r.close()
@@ -164,7 +166,8 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	r := w.open("kind=peer_addded&peer=zzz&account=&colour=red&"+strings.Repeat("last_event_id=1&", 257), "")
-	refused(r.res, http.StatusUnprocessableEntity, "/problems/invalid", `query.kind`, `\"peer_addded\" is none: give one of node_started, `,
+	refused(r.res, http.StatusUnprocessableEntity, "/problems/invalid", `query.kind`,
+		`\"peer_addded\" is none: give one of node_started, `,
 		"query.peer", "is not a public key", "query.account", "query.colour", "it is given 257 times")
 	r.stop()
 	res, err := w.server.Client().Post(w.server.URL, "", http.NoBody) //nolint:bodyclose // refused does

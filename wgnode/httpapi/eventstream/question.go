@@ -68,7 +68,8 @@ func ask(r *http.Request) (question, *problem.Problem) {
 		q.lastID = id // of a browser that connects again with the URL it began with
 	}
 	if len(faults) > 0 {
-		return question{}, problem.New(http.StatusUnprocessableEntity, problem.Invalid, "The request for events breaks rules.", faults...)
+		return question{}, problem.New(http.StatusUnprocessableEntity, problem.Invalid, "The request for events breaks rules.",
+			faults...)
 	}
 	return q, nil
 }

@@ -40,10 +40,10 @@ type ReadOptions struct {
 // errEnded: a stream has ended without an error.
 var errEnded = errors.New("the stream has ended")
 
-// Read yields the events of a [Handler] at a URL. When a connection ends or cannot be made, it connects again and goes on after the
-// last event, without end, after the time that the server asks for, and ever later while it fails. It yields an error, and ends, when
-// the server refuses (a [*problem.Problem] if it says why), when it sends something else than events, and when ctx is done.
-// The client's Timeout must be 0; its Transport is what authenticates each request. Nil is http.DefaultClient.
+// Read yields the events of a [Handler] at a URL. When a connection ends or cannot be made, it connects again and goes on after
+// the last event, without end, after the time that the server asks for, and ever later while it fails. It yields an error, and
+// ends, when the server refuses (a [*problem.Problem] if it says why), when it sends something else than events, and when ctx is
+// done. The client's Timeout must be 0; its Transport is what authenticates each request. Nil is http.DefaultClient.
 func Read(ctx context.Context, client *http.Client, url string, opts ReadOptions) iter.Seq2[Event, error] {
 	if client == nil {
 		client = http.DefaultClient

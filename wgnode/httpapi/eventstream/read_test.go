@@ -186,7 +186,10 @@ func TestReadRefused(t *testing.T) {
 	}
 	read := func(given ...http.HandlerFunc) (events []eventstream.Event, retries []string, last error) {
 		answers = given
-		opts := eventstream.ReadOptions{MaxDelay: time.Millisecond, Retrying: func(err error, _ time.Duration) { retries = append(retries, err.Error()) }}
+		opts := eventstream.ReadOptions{MaxDelay: time.Millisecond, Retrying: func(err error,
+			_ time.Duration) {
+			retries = append(retries, err.Error())
+		}}
 		for e, err := range eventstream.Read(ctx, server.Client(), server.URL, opts) {
 			if err != nil {
 				require.NoError(t, last, "an error is the last that comes")
@@ -202,13 +205,15 @@ func TestReadRefused(t *testing.T) {
 		problem.New(http.StatusForbidden, problem.Forbidden, "not you").Write(w)
 	}
 
-	events, retries, err := read(busy, text(502, "text/html", "bad"), text(200, stream, "id: 1\ndata: {\"kind\":\"end\"}\n\n"), refusal)
+	events, retries, err := read(busy, text(502, "text/html", "bad"), text(200, stream, "id: 1\ndata: {\"kind\":\"end\"}\n\n"),
+		refusal)
 	var p *problem.Problem
 	require.ErrorAs(t, err, &p)
 	require.Equal(t, problem.Forbidden, p.Type)
 	require.Equal(t, []eventstream.Event{{ID: "1", Kind: eventstream.End}}, events)
 	require.Equal(t, []string{
-		"Unavailable: busy", server.URL + ` answers 502 Bad Gateway with "text/html" instead of a stream of events`, "the stream has ended",
+		"Unavailable: busy",
+		server.URL + ` answers 502 Bad Gateway with "text/html" instead of a stream of events`, "the stream has ended",
 	}, retries)
 
 	_, _, err = read(text(200, "text/html", "<p>"))

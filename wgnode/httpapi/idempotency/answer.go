@@ -60,7 +60,8 @@ const (
 
 func fateOf(status int) fate {
 	switch status {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooEarly, http.StatusTooManyRequests, http.StatusServiceUnavailable:
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooEarly, http.StatusTooManyRequests,
+		http.StatusServiceUnavailable:
 		return undone
 	case http.StatusRequestTimeout:
 		return doubtful

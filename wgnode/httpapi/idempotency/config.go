@@ -34,15 +34,15 @@ type Config struct {
 	// Retention is how long a key and its answer are kept from when the request came: MinRetention to MaxRetention. 0:
 	// DefaultRetention. Then the key is as new, and its seed another one.
 	Retention time.Duration
-	// MaxEntries bounds how many keys are kept. 0: DefaultMaxEntries. When there are as many, the oldest that have finished make room,
-	// but never one that is under way or was interrupted: where there are only these, requests with a new key get 503.
+	// MaxEntries bounds how many keys are kept. 0: DefaultMaxEntries. When there are as many, the oldest that have finished make
+	// room, but never one that is under way or was interrupted: where there are only these, requests with a new key get 503.
 	MaxEntries int
 	// MaxBytes bounds what answers take together, in bytes. 0: DefaultMaxBytes. The oldest make room.
 	MaxBytes int64
 	// MaxBody bounds the body of a request with a key, which is held in memory, in bytes. 0: DefaultMaxBody. More is 413.
 	MaxBody int64
-	// MaxAnswer bounds the body of an answer that is kept, in bytes, at most MaxMaxAnswer, and half of MaxBytes. 0: DefaultMaxAnswer.
-	// A larger one is sent, and not kept: the next request with its key is told that it was done (409).
+	// MaxAnswer bounds the body of an answer that is kept, in bytes, at most MaxMaxAnswer, and half of MaxBytes. 0:
+	// DefaultMaxAnswer. A larger one is sent, and not kept: the next request with its key is told that it was done (409).
 	MaxAnswer int
 	// Wait is how long a request waits for the one with the same key that is under way, before it gets 409. 0: DefaultWait;
 	// less: not at all.
@@ -79,7 +79,8 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	wrong(c.Store == nil, "Store is nil: give what boltkeys.Open returns, or NewMemoryStore()")
-	wrong(c.Retention < MinRetention || c.Retention > MaxRetention, "Retention is %s: give %s to %s", c.Retention, MinRetention, MaxRetention)
+	wrong(c.Retention < MinRetention || c.Retention > MaxRetention, "Retention is %s: give %s to %s", c.Retention, MinRetention,
+		MaxRetention)
 	wrong(c.MaxEntries < 1, "MaxEntries is %d: give 1 or more", c.MaxEntries)
 	wrong(c.MaxBytes < 1, "MaxBytes is %d: give 1 or more", c.MaxBytes)
 	wrong(c.MaxBody < 1, "MaxBody is %d: give 1 or more", c.MaxBody)
@@ -98,8 +99,8 @@ func def[T comparable](field *T, value T) {
 	}
 }
 
-// Run deletes answers from the store soon after their time is over, until its context ends, whose cause it returns. Without it they
-// are deleted with later requests.
+// Run deletes answers from the store soon after their time is over, until its context ends, whose cause it returns. Without it
+// they are deleted with later requests.
 func (k *Keys) Run(ctx context.Context) error {
 	ticker := time.NewTicker(min(k.cfg.Retention/10, time.Minute))
 	defer ticker.Stop()

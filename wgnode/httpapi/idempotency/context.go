@@ -12,7 +12,7 @@ import (
 // Kinds of refusals of this package's own.
 const (
 	KeyReused      problem.Type = "/problems/idempotency-key-reused" // 409: the key was used for another request
-	KeyInUse       problem.Type = "/problems/idempotency-key-in-use" // 409: the first request with the key is under way; see Retry-After
+	KeyInUse       problem.Type = "/problems/idempotency-key-in-use" // 409: it is under way; see Retry-After
 	OutcomeUnknown problem.Type = "/problems/outcome-unknown"        // 409: the request may have been carried out, or not
 	AnswerNotKept  problem.Type = "/problems/idempotent-answer-lost" // 409: the request was carried out, and its answer is gone
 	unavailable                 = problem.Unavailable                // 503: keys cannot be kept now
@@ -29,22 +29,23 @@ type attempt struct {
 }
 
 // Interrupted reports that a request with the same key and the same content was begun before, and that nobody knows how far it
-// came: its process was killed, it panicked, or its answer said no more than that it failed. A handler takes what is there already,
-// or gone already, for its own doing.
+// came: its process was killed, it panicked, or its answer said no more than that it failed. A handler takes what is there
+// already, or gone already, for its own doing.
 func Interrupted(ctx context.Context) bool {
 	a, ok := ctx.Value(contextKey{}).(attempt)
 	return ok && a.interrupted
 }
 
-// Seed returns 32 bytes that nobody can guess who does not have the store's secret, the same each time that a request runs with the
-// same key of the same principal, for as long as the key is kept; not ok: the request has no key, and the handler may draw at random.
+// Seed returns 32 bytes that nobody can guess who does not have the store's secret, the same each time that a request runs with
+// the same key of the same principal, for as long as the key is kept; not ok: the request has no key, and the handler may draw at
+// random.
 func Seed(ctx context.Context) (seed [32]byte, ok bool) {
 	a, ok := ctx.Value(contextKey{}).(attempt)
 	return a.seed, ok
 }
 
-// Derive returns 32 bytes that follow from the request's [Seed] and a label, such as "peer 17", so that a handler can have as many
-// as it needs. Not ok: the request has no key.
+// Derive returns 32 bytes that follow from the request's [Seed] and a label, such as "peer 17", so that a handler can have as
+// many as it needs. Not ok: the request has no key.
 func Derive(ctx context.Context, label string) (derived [32]byte, ok bool) {
 	seed, ok := Seed(ctx)
 	if !ok {

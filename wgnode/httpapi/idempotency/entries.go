@@ -94,8 +94,8 @@ func (k *Keys) dropLocked(e *entry) {
 	k.oweLocked(e.Ref())
 }
 
-// oweLocked has entries deleted from the store with later changes. While a store fails there is a bound to what is remembered: the
-// rest is found there by the next New.
+// oweLocked has entries deleted from the store with later changes. While a store fails there is a bound to what is remembered:
+// the rest is found there by the next New.
 func (k *Keys) oweLocked(refs ...Ref) {
 	k.owed = append(k.owed, refs[:min(len(refs), max(0, k.cfg.MaxEntries+maxDeletes-len(k.owed)))]...)
 }

@@ -9,7 +9,8 @@ import (
 )
 
 func FuzzKey(f *testing.F) {
-	for _, seed := range []string{"8e03978e-40d5-43dd-bc93-6894a57f9324", `"a"`, `"a\"b\\"`, `"`, `""`, `"a"b`, "a b", "\x7f", strings.Repeat("k", 256)} {
+	for _, seed := range []string{"8e03978e-40d5-43dd-bc93-6894a57f9324", `"a"`, `"a\"b\\"`, `"`, `""`, `"a"b`,
+		"a b", "\x7f", strings.Repeat("k", 256)} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
@@ -20,7 +21,8 @@ func FuzzKey(f *testing.F) {
 			return
 		}
 		require.True(t, len(key) >= 1 && len(key) <= MaxKeyLen)
-		require.Empty(t, strings.Trim(key, "!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~"))
+		require.Empty(t, strings.Trim(key,
+			"!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~"))
 		quoted := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(key) + `"`
 		same, _, err := parseKey([]string{quoted})
 		require.NoError(t, err)

@@ -37,7 +37,8 @@ func TestSameAgain(t *testing.T) {
 	})
 	defer w.close()
 
-	q := request{key: "8e03978e-40d5-43dd-bc93-6894a57f9324", body: `{"name":"a"}`, principal: "p", header: map[string]string{"X-Send-Id": "1"}}
+	q := request{key: "8e03978e-40d5-43dd-bc93-6894a57f9324", body: `{"name":"a"}`, principal: "p",
+		header: map[string]string{"X-Send-Id": "1"}}
 	first := w.do(q)
 	require.Equal(t, http.StatusCreated, first.status)
 	require.JSONEq(t, `{"run":1,"body":"{\"name\":\"a\"}"}`, first.body)
@@ -90,7 +91,8 @@ func TestSameAgain(t *testing.T) {
 }
 
 func TestKeysThatCannotBeUsed(t *testing.T) {
-	w := newWorld(t, idempotency.Config{Store: idempotency.NewMemoryStore(), MaxBody: 100}, func(http.ResponseWriter, *http.Request) {
+	w := newWorld(t, idempotency.Config{Store: idempotency.NewMemoryStore(), MaxBody: 100}, func(http.ResponseWriter,
+		*http.Request) {
 		panic("it ran")
 	})
 	defer w.close()
@@ -117,7 +119,8 @@ func TestAtOnce(t *testing.T) {
 	const clients = 100
 	var ran atomic.Int32
 	release := make(chan struct{})
-	w := newWorld(t, idempotency.Config{Store: idempotency.NewMemoryStore(), Wait: time.Minute}, func(rw http.ResponseWriter, _ *http.Request) {
+	w := newWorld(t, idempotency.Config{Store: idempotency.NewMemoryStore(), Wait: time.Minute}, func(rw http.ResponseWriter,
+		_ *http.Request) {
 		<-release
 		fmt.Fprintf(rw, "run %d", ran.Add(1))
 	})
@@ -152,7 +155,8 @@ func TestUnderWay(t *testing.T) {
 	for name, wait := range map[string]time.Duration{"at once": -1, "after a while": 20 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			started, release := make(chan struct{}), make(chan struct{})
-			w := newWorld(t, idempotency.Config{Store: idempotency.NewMemoryStore(), Wait: wait}, func(http.ResponseWriter, *http.Request) {
+			w := newWorld(t, idempotency.Config{Store: idempotency.NewMemoryStore(), Wait: wait}, func(http.ResponseWriter,
+				*http.Request) {
 				close(started)
 				<-release
 			})
@@ -231,7 +235,8 @@ func TestOnce(t *testing.T) {
 		}
 		top(rw, r)
 	}
-	for name, handler := range map[string]http.HandlerFunc{"call": byCall, "route": idempotency.OnlyOnce(http.HandlerFunc(top)).ServeHTTP} {
+	for name, handler := range map[string]http.HandlerFunc{"call": byCall,
+		"route": idempotency.OnlyOnce(http.HandlerFunc(top)).ServeHTTP} {
 		t.Run(name, func(t *testing.T) {
 			ran.Store(0)
 			w := newWorld(t, idempotency.Config{Store: idempotency.NewMemoryStore()}, handler)
@@ -250,7 +255,8 @@ func TestOnce(t *testing.T) {
 // An answer that is too large is sent as it comes, and the request is done.
 func TestLargeAnswer(t *testing.T) {
 	var ran atomic.Int32
-	w := newWorld(t, idempotency.Config{Store: idempotency.NewMemoryStore(), MaxAnswer: 1000}, func(rw http.ResponseWriter, r *http.Request) {
+	w := newWorld(t, idempotency.Config{Store: idempotency.NewMemoryStore(), MaxAnswer: 1000}, func(rw http.ResponseWriter,
+		r *http.Request) {
 		ran.Add(1)
 		rw.Header().Set("X-Large", "yes")
 		for range 100 {

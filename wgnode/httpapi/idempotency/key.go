@@ -15,7 +15,8 @@ const (
 	MaxKeyLen = 255
 )
 
-// parseKey reads the header: a string of RFC 9651 in quotes, as the draft has it, or the same without quotes, as most clients send it.
+// parseKey reads the header: a string of RFC 9651 in quotes, as the draft has it, or the same without quotes, as most clients
+// send it.
 func parseKey(values []string) (key string, given bool, err error) {
 	switch len(values) {
 	case 0:

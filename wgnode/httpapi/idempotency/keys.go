@@ -80,8 +80,8 @@ type turn struct {
 	interrupted bool
 }
 
-// claim says what to do with a request: it is its turn to run, or the entry that is found has the answer. It waits for another with
-// the same key.
+// claim says what to do with a request: it is its turn to run, or the entry that is found has the answer. It waits for another
+// with the same key.
 func (k *Keys) claim(ctx context.Context, s scope, digest [32]byte) (found, error) {
 	id := s.id(k.secret)
 	var patience <-chan time.Time

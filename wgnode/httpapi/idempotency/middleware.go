@@ -67,7 +67,8 @@ func (k *Keys) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *proble
 		return nil, problem.New(http.StatusRequestEntityTooLarge, problem.TooLarge,
 			fmt.Sprintf("The body has more than %d bytes: send less, in several requests with a key each.", k.cfg.MaxBody))
 	case err != nil:
-		return nil, problem.New(http.StatusBadRequest, problem.Malformed, "The body ended before it was whole: send it again.").Because(err)
+		return nil, problem.New(http.StatusBadRequest, problem.Malformed,
+			"The body ended before it was whole: send it again.").Because(err)
 	}
 	return body, nil
 }
@@ -109,7 +110,7 @@ func (k *Keys) end(r *http.Request, t turn, status int, a *answer) {
 			}
 		}
 		if err = errors.Join(err, k.finish(r.Context(), t, sealed)); err != nil {
-			k.cfg.Logger.Error("the answer to a request with an idempotency key is not kept: sent again, it runs as one that was interrupted",
+			k.cfg.Logger.Error("the answer to a request with an idempotency key is not kept: sent again, it runs as an interrupted one",
 				"method", r.Method, "error", err)
 		}
 	}
@@ -148,24 +149,28 @@ func (k *Keys) has(e Entry) bool {
 }
 
 func (k *Keys) lost(w http.ResponseWriter) {
-	problem.New(http.StatusConflict, AnswerNotKept, "The request with this Idempotency-Key was carried out, and its answer was too large to "+
-		"be kept, or is damaged. Look at what is there; do not send it again with a new key.").Write(w)
+	problem.New(http.StatusConflict, AnswerNotKept,
+		"The request with this Idempotency-Key was carried out, and its answer was too large to "+
+			"be kept, or is damaged. Look at what is there; do not send it again with a new key.").Write(w)
 }
 
 // refuse answers a request that does not run.
 func (k *Keys) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, errReused):
-		problem.New(http.StatusConflict, KeyReused, "This Idempotency-Key was used for a request with another body, query, content type "+
-			"or precondition: use a new key for a new request, or send the same one again.").Write(w)
+		problem.New(http.StatusConflict, KeyReused,
+			"This Idempotency-Key was used for a request with another body, query, content type "+
+				"or precondition: use a new key for a new request, or send the same one again.").Write(w)
 	case errors.Is(err, errInUse):
 		w.Header().Set("Retry-After", retrySoon)
-		problem.New(http.StatusConflict, KeyInUse, "The first request with this Idempotency-Key is under way: send it again later.").Write(w)
+		problem.New(http.StatusConflict, KeyInUse,
+			"The first request with this Idempotency-Key is under way: send it again later.").Write(w)
 	case r.Context().Err() != nil:
 		problem.New(http.StatusServiceUnavailable, unavailable, "The request was given up.").Write(w)
 	default:
 		k.cfg.Logger.Error("a request with an idempotency key is refused", "method", r.Method, "error", err)
 		w.Header().Set("Retry-After", retryLater)
-		problem.New(http.StatusServiceUnavailable, unavailable, "Idempotency keys cannot be kept at the moment: send the request again later.").Because(err).Write(w)
+		problem.New(http.StatusServiceUnavailable, unavailable,
+			"Idempotency keys cannot be kept at the moment: send the request again later.").Because(err).Write(w)
 	}
 }

@@ -57,8 +57,8 @@ type material struct {
 	marker [32]byte // key of the prints
 }
 
-// material derives an entry's secrets with HKDF (RFC 5869) from the store's secret and the scope, of which the client's key is not
-// stored anywhere.
+// material derives an entry's secrets with HKDF (RFC 5869) from the store's secret and the scope, of which the client's key is
+// not stored anywhere.
 func (s scope) material(secret Secret, salt [32]byte) (m material, err error) {
 	all, err := hkdf.Key(sha256.New, append(secret[:], s...), salt[:], "waylume idempotency: entry", 96)
 	if err != nil {

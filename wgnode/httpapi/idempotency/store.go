@@ -24,8 +24,8 @@ var (
 	ErrDamaged = errors.New("damaged record")
 )
 
-// Store keeps entries and sealed answers over a restart. All methods may be called from any goroutine. [MemoryStore] forgets with the
-// process; package boltkeys keeps one file.
+// Store keeps entries and sealed answers over a restart. All methods may be called from any goroutine. [MemoryStore] forgets with
+// the process; package boltkeys keeps one file.
 type Store interface {
 	// Secret is the store's secret.
 	Secret() Secret

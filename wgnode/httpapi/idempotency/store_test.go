@@ -116,7 +116,8 @@ func count(t *testing.T, store idempotency.Store) (n int) {
 func TestMaxBytes(t *testing.T) {
 	store := idempotency.NewMemoryStore()
 	var ran atomic.Int32
-	w := newWorld(t, idempotency.Config{Store: store, MaxBytes: 5000, MaxAnswer: 2000}, func(rw http.ResponseWriter, _ *http.Request) {
+	w := newWorld(t, idempotency.Config{Store: store, MaxBytes: 5000, MaxAnswer: 2000}, func(rw http.ResponseWriter,
+		_ *http.Request) {
 		ran.Add(1)
 		fmt.Fprint(rw, strings.Repeat("x", 1000))
 	})
@@ -196,7 +197,8 @@ func TestConfig(t *testing.T) {
 		Retention: time.Second, MaxEntries: -1, MaxBytes: 10, MaxBody: -1, MaxAnswer: 6,
 	})
 	for _, part := range []string{
-		"Store is nil", "Retention is 1s: give 1m0s to 720h0m0s", "MaxEntries is -1", "MaxBody is -1", "MaxAnswer is 6: give 1 to 1073741824, and at most half",
+		"Store is nil", "Retention is 1s: give 1m0s to 720h0m0s", "MaxEntries is -1", "MaxBody is -1",
+		"MaxAnswer is 6: give 1 to 1073741824, and at most half",
 	} {
 		require.ErrorContains(t, err, part)
 	}

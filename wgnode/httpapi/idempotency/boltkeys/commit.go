@@ -106,9 +106,9 @@ func apply(tx *bolt.Tx, c idempotency.Change) error {
 	return nil
 }
 
-// heal opens the file anew after a commit that failed, and does nothing else. What the system shows of the two root pages may not be
-// on the disk then, while bbolt goes on from it: both are written again as they are seen, before anything else is. See Rebello et
-// al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020.
+// heal opens the file anew after a commit that failed, and does nothing else. What the system shows of the two root pages may not
+// be on the disk then, while bbolt goes on from it: both are written again as they are seen, before anything else is. See Rebello
+// et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020.
 func (s *Store) heal() error {
 	if !s.suspect {
 		return nil

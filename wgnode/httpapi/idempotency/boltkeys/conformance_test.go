@@ -103,7 +103,8 @@ func testConcurrent(t *testing.T, s idempotency.Store, again reopen) {
 		all.Go(func() {
 			for i := range each {
 				e := idempotency.Entry{ID: idempotency.ID{byte(w + 1), byte(i)}, Finished: true, Size: 2}
-				if err := s.Commit(ctx, idempotency.Change{Put: []idempotency.Put{{Entry: e, Answer: []byte{byte(w), byte(i)}}}}); err != nil {
+				if err := s.Commit(ctx, idempotency.Change{Put: []idempotency.Put{{Entry: e, Answer: []byte{byte(w),
+					byte(i)}}}}); err != nil {
 					errs <- err
 					return
 				}

@@ -25,7 +25,8 @@ func send(handler http.Handler, key, body string) *httptest.ResponseRecorder {
 
 // What is answered and what is asked stand nowhere in the file, nor does the key; a new store on the file answers the same.
 func TestSecrets(t *testing.T) {
-	const key, body, private = "8e03978e-40d5-43dd-bc93-6894a57f9324", "preshared=xyzzyxyzzyxyzzy", "cHJpdmF0ZSBrZXkgb2YgYSBwZWVyIG9mIGEgbm9kZQ="
+	const key, body, private = "8e03978e-40d5-43dd-bc93-6894a57f9324", "preshared=xyzzyxyzzyxyzzy",
+		"cHJpdmF0ZSBrZXkgb2YgYSBwZWVyIG9mIGEgbm9kZQ="
 	path := newPath(t)
 	for i := range 2 {
 		s := open(t, path)
@@ -49,7 +50,8 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// BenchmarkRequest measures a request with a new key, two commits on the disk, alone and beside others; and one that is answered again.
+// BenchmarkRequest measures a request with a new key, two commits on the disk, alone and beside others; and one that is answered
+// again.
 func BenchmarkRequest(b *testing.B) {
 	for _, clients := range []int{1, 64} {
 		for _, how := range []string{"new", "again", "without"} {

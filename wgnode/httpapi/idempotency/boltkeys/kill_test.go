@@ -36,8 +36,8 @@ const shared, cap0 = "shared", 1 << 30
 // made is the answer to a request for a peer.
 type made struct{ Public, Private, Name string }
 
-// serve is a node with a durable state behind a durable store of keys, until it is killed: it adds peers whose key pairs it makes,
-// removes them, and tops the account up, which cannot be done twice.
+// serve is a node with a durable state behind a durable store of keys, until it is killed: it adds peers whose key pairs it
+// makes, removes them, and tops the account up, which cannot be done twice.
 func serve(args []string) error {
 	ctx := context.Background()
 	state, err := boltstore.Open(filepath.Join(args[0], "node.db"), boltstore.Options{})
@@ -197,8 +197,8 @@ func (a *asker) ask(method, path, key, body string, into *made) (status int, aga
 	}
 }
 
-// A node is killed again and again while clients add, remove and top up. Each request has one effect, whatever was answered stays so,
-// and what cannot be done twice is not.
+// A node is killed again and again while clients add, remove and top up. Each request has one effect, whatever was answered stays
+// so, and what cannot be done twice is not.
 func TestKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("kills a process many times")

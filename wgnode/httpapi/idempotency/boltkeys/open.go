@@ -130,8 +130,8 @@ func lay(tx *bolt.Tx) error {
 	return errors.Join(meta.Put([]byte(versionKey), []byte{version}), meta.Put([]byte(secretKey), secret))
 }
 
-// recognise fails if there is something else than a file of bbolt's, so that nothing of anybody's is set aside as a damaged one. A
-// file that is empty, or that begins with a page of zeros, as a power cut leaves one, is nobody's.
+// recognise fails if there is something else than a file of bbolt's, so that nothing of anybody's is set aside as a damaged one.
+// A file that is empty, or that begins with a page of zeros, as a power cut leaves one, is nobody's.
 func recognise(path string) error {
 	info, err := os.Stat(path)
 	switch {

@@ -59,9 +59,9 @@ type Store struct {
 	closed  bool
 }
 
-// Open opens the file, or makes it if there is none; its directory must exist. One that is damaged is renamed to end in ".damaged",
-// instead of an earlier one of that name, unless Options.Strict. Errors are of type [*FileError] and match [ErrLocked],
-// [ErrForeign], [ErrNewer], [ErrDamaged], or what the system says.
+// Open opens the file, or makes it if there is none; its directory must exist. One that is damaged is renamed to end in
+// ".damaged", instead of an earlier one of that name, unless Options.Strict. Errors are of type [*FileError] and match
+// [ErrLocked], [ErrForeign], [ErrNewer], [ErrDamaged], or what the system says.
 func Open(path string, opts Options) (*Store, error) {
 	if opts.LockTimeout <= 0 {
 		opts.LockTimeout = DefaultLockTimeout
