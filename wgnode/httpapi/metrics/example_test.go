@@ -1,6 +1,7 @@
 package metrics_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -44,9 +45,13 @@ func serveBoth(api *http.ServeMux) (err error) {
 	if err != nil {
 		return err
 	}
-	go func() {
-		server := &http.Server{Addr: "127.0.0.1:9586", Handler: admin, ReadHeaderTimeout: 5 * time.Second}
-		_ = server.ListenAndServe()
-	}()
-	return http.ListenAndServe("127.0.0.1:8080", requests.Middleware(api))
+	if err := node.Start(context.Background()); err != nil {
+		return err
+	}
+	failed := make(chan error, 2)
+	for addr, handler := range map[string]http.Handler{"127.0.0.1:9586": admin, "127.0.0.1:8080": requests.Middleware(api)} {
+		server := &http.Server{Addr: addr, Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+		go func() { failed <- server.ListenAndServe() }()
+	}
+	return <-failed
 }
