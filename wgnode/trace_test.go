@@ -13,7 +13,7 @@ import (
 	"github.com/waylume/waylume/shaping"
 )
 
-// notebook is a tracer that writes down what it is told, each operation below that which it is a part of.
+// notebook is a tracer that writes down what it is told of a test's own calls, each operation below that which it is a part of.
 type notebook struct {
 	mu   sync.Mutex
 	told []string
@@ -21,8 +21,14 @@ type notebook struct {
 
 type depth struct{}
 
+// noted is the context for a call that is written down: the node has work of its own meanwhile.
+func noted(t *testing.T) context.Context { return context.WithValue(t.Context(), depth{}, "") }
+
 func (b *notebook) Begin(ctx context.Context, op Operation) (context.Context, func(error)) {
-	above, _ := ctx.Value(depth{}).(string)
+	above, ours := ctx.Value(depth{}).(string)
+	if !ours {
+		return ctx, func(error) {}
+	}
 	b.mu.Lock()
 	at := len(b.told)
 	b.told = append(b.told, above+op.Name)
@@ -47,37 +53,37 @@ func (b *notebook) take() []string {
 func TestTracer(t *testing.T) {
 	book := &notebook{}
 	r := startRig(t, func(c *Config) { c.Tracer = book })
-	book.take()
+	ctx := noted(t)
 	key := newKey(t)
 	for _, c := range []struct {
 		do   func() error
 		want []string
 	}{
 		{
-			func() error { _, err := r.PutAccount(t.Context(), AccountSpec{ID: "acme"}); return err },
+			func() error { _, err := r.PutAccount(ctx, AccountSpec{ID: "acme"}); return err },
 			[]string{"put account", "  write to store", "  apply to dataplane"},
 		},
 		{
 			func() error {
-				_, err := r.AddPeer(t.Context(), PeerSpec{PublicKey: key, Account: "acme"})
+				_, err := r.AddPeer(ctx, PeerSpec{PublicKey: key, Account: "acme"})
 				return err
 			},
 			[]string{"add peer", "  write to store", "  apply to dataplane"},
 		},
 		{
-			func() error { return r.SetSpeedLimit(t.Context(), OfPeer(key), shaping.Limit{Download: 8000}) },
+			func() error { return r.SetSpeedLimit(ctx, OfPeer(key), shaping.Limit{Download: 8000}) },
 			[]string{"set speed limit", "  write to store", "  apply to dataplane"},
 		},
 		{
-			func() error { return r.SetDataCap(t.Context(), OfPeer(key), quota.Cap{Bytes: quota.GiB}) },
+			func() error { return r.SetDataCap(ctx, OfPeer(key), quota.Cap{Bytes: quota.GiB}) },
 			[]string{"set data cap", "  read counters", "  write to store", "  apply to dataplane"},
 		},
 		{
-			func() error { _, err := r.Sync(t.Context()); return err },
+			func() error { _, err := r.Sync(ctx); return err },
 			[]string{"sync"},
 		},
 		{
-			func() error { return r.RemovePeer(t.Context(), key) },
+			func() error { return r.RemovePeer(ctx, key) },
 			[]string{"remove peer", "  read counters", "  apply to dataplane", "  write to store"},
 		},
 	} {
@@ -87,7 +93,7 @@ func TestTracer(t *testing.T) {
 	}
 
 	r.dataplane.setRefuse(func(Change) error { return errInjected })
-	_, err := r.AddPeer(t.Context(), PeerSpec{PublicKey: key})
+	_, err := r.AddPeer(ctx, PeerSpec{PublicKey: key})
 	require.ErrorIs(t, err, errInjected)
 	require.Equal(t, []string{
 		"add peer failed", "  write to store", "  apply to dataplane failed", "  undo", "    write to store",
