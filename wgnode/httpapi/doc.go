@@ -28,7 +28,7 @@
 // # Middleware
 //
 // Limits of headers and of time, rate limits, request ids, recovery from panics and an audit log are the server's or other
-// middlewares'. Bodies are limited here, to 64 KiB, and to 16 MiB for requests about many peers.
+// middlewares'. Bodies are limited here, to 64 KiB, and to 8 MiB for requests about many peers.
 //
 // The package needs no privilege and starts no goroutine, and there is nothing to close.
 package httpapi

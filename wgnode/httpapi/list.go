@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
 	"github.com/waylume/waylume/wgnode/httpapi/internal/param"
 	"github.com/waylume/waylume/wgnode/httpapi/problem"
 )
@@ -50,7 +52,7 @@ func paged[E, V any](entries iter.Seq[E], limit int, sequence func(E) uint64, vi
 
 // running refuses while a list would be empty only because the node does not run.
 func (a *API) running() error {
-	_, err := a.cfg.Node.Account("\x00") // which cannot be there
+	_, err := a.cfg.Node.Peer(wgtypes.Key{}) // which is nobody's
 	if status, kind, detail := kindOf(err); status == http.StatusServiceUnavailable {
 		return problem.New(status, kind, detail).Because(err)
 	}
