@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/config"
+	"github.com/waylume/waylume/cmd/waylumed/internal/host"
 	"github.com/waylume/waylume/cmd/waylumed/internal/setup"
-	"github.com/waylume/waylume/cmd/waylumed/internal/up"
 )
 
 func initCommand(sys system) *cobra.Command {
@@ -89,7 +89,7 @@ key never is. Nothing is written unless 'waylumed config check' accepts it.`,
 	f.BoolVar(&key, "api-key", false, "make a key that signs requests")
 	f.StringVar(&a.KID, "kid", "", "the key's `name`")
 	for flag, values := range map[string][]string{
-		"purpose": {setup.Local, setup.Remote}, "dataplane": up.Dataplanes(), "listen": {setup.Unix, ":8443", "127.0.0.1:8443"},
+		"purpose": {setup.Local, setup.Remote}, "dataplane": host.Dataplanes(), "listen": {setup.Unix, ":8443", "127.0.0.1:8443"},
 		"endpoint": nil, "listen-port": nil, "kid": nil,
 	} {
 		if err := cmd.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

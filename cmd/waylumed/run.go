@@ -81,7 +81,7 @@ isolation that hold exactly, in the Linux kernel or with no privilege.`,
 		return usageError{fmt.Errorf("%w\nRun '%s --help' for what there is", err, cmd.CommandPath())}
 	})
 	root.AddCommand(demoCommand(sys), upCommand(sys), statusCommand(sys), usageCommand(sys), doctorCommand(sys), backupCommand(sys),
-		rotateKeyCommand(sys), stateCommand(sys), configCommand(sys), initCommand(sys), auditCommand(sys), versionCommand(sys))
+		rotateKeyCommand(sys), stateCommand(sys), configCommand(sys), initCommand(sys), runCommand(sys), auditCommand(sys), versionCommand(sys))
 	return root
 }
 
