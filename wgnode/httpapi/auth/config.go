@@ -108,6 +108,8 @@ type Config struct {
 	// OnIntrusion is told of a source that has failed Failures.Threshold times, and again at twice, four times as many. It must not
 	// block, and may be called concurrently.
 	OnIntrusion func(Intrusion)
+	// OnRefusal is told why a request was refused, of each. It must not block.
+	OnRefusal func(Reason)
 	// Logger is told of refusals, of at most 10 in a second, and never of a token. nil: nobody is.
 	Logger *slog.Logger
 	// Now is the clock that tokens are held to. nil: time.Now.

@@ -66,6 +66,9 @@ func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, refused *
 		}
 		s.Refused[refused.reason]++
 	})
+	if a.cfg.OnRefusal != nil {
+		a.cfg.OnRefusal(refused.reason)
+	}
 	attrs := []slog.Attr{
 		slog.String("reason", string(refused.reason)), slog.String("from", from.String()), slog.Int("status", refused.problem.Status),
 	}

@@ -40,6 +40,15 @@ const (
 	Closed          Reason = "closed"            // the Authenticator is
 )
 
+// Reasons are all of them.
+func Reasons() []Reason {
+	return []Reason{
+		Malformed, UnknownKey, KeyEnded, WrongAlgorithm, WrongSignature, WrongClaims, WrongAudience, WrongTime,
+		WrongRequest, WrongBody, Replayed, WrongBearer, RemoteBearer, WrongCert, WrongUser, MissingScope, NoCredentials,
+		BodyTooLarge, BodyUnread, KeysStale, Starting, TooManyTokens, TokensUnwritten, Closed,
+	}
+}
+
 // refusal is an answer to a request that is not let through.
 type refusal struct {
 	reason  Reason

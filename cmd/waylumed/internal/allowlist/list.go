@@ -108,6 +108,13 @@ func (l *List) Status() (prefixes int, readAt time.Time, err error) {
 	return len(l.current), l.readAt, l.err
 }
 
+// Prefixes are those in force.
+func (l *List) Prefixes() []netip.Prefix {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return slices.Clone(l.current)
+}
+
 // Contains reports whether an address is in a prefix of the list.
 func (l *List) Contains(addr netip.Addr) bool {
 	addr = addr.Unmap().WithZone("")

@@ -62,19 +62,22 @@ func ParseAddress(text string) (Address, error) {
 		case path == "":
 			return Address{}, fmt.Errorf("%q has no path: give such as unix:/run/waylume/api.sock", text)
 		case len(path) > maxSocketPath:
-			return Address{}, fmt.Errorf("%q is longer than the %d bytes that a socket's path may have: use a shorter one", text, maxSocketPath)
+			return Address{}, fmt.Errorf("%q is longer than the %d bytes that a socket's path may have: use a shorter one", text,
+				maxSocketPath)
 		}
 		return Address{"unix", path}, nil
 	}
 	host, port, err := net.SplitHostPort(text)
 	if err != nil {
-		return Address{}, fmt.Errorf("%q is no address to listen at: give such as 127.0.0.1:8443, [::1]:8443 or unix:/run/waylume/api.sock", text)
+		return Address{}, fmt.Errorf("%q is no address to listen at: give such as 127.0.0.1:8443, [::1]:8443 or "+
+			"unix:/run/waylume/api.sock", text)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return Address{}, fmt.Errorf("%q has no TCP port: give 1 to 65535 after the colon", text)
 	}
 	if _, err := netip.ParseAddr(host); err != nil && host != "" && host != "localhost" {
-		return Address{}, fmt.Errorf("%q has a name for its host: give an IP address, localhost, or nothing for all of the host's", text)
+		return Address{}, fmt.Errorf("%q has a name for its host: give an IP address, localhost, or nothing for all of the host's",
+			text)
 	}
 	return Address{"tcp", net.JoinHostPort(host, port)}, nil
 }

@@ -89,7 +89,8 @@ func (c checker) dataplane() {
 		kernel.ControlAllow = nil
 	}
 	keys := map[string]string{
-		"Interface": "node.interface", "Uplink": "node.uplink", "SourceAddrs": "node.source_addrs", "ControlAllow": "node.control_allow",
+		"Interface": "node.interface", "Uplink": "node.uplink", "SourceAddrs": "node.source_addrs",
+		"ControlAllow": "node.control_allow",
 	}
 	for _, problem := range words.Kernel(kernel) {
 		if key, ok := keys[problem.Field]; ok {
@@ -118,9 +119,13 @@ func (c checker) listeners() {
 		c.warn("admin.listen", c.origins["admin.listen"], "%s is reached from elsewhere, and metrics need no authentication: "+
 			"see that a firewall keeps others out", admin)
 	}
+	if plainHTTP(c.cfg.Tracing.Endpoint) {
+		c.warn("tracing.endpoint", c.origins["tracing.endpoint"], "is http beyond this host: whoever is on the way reads the traces, "+
+			"and the headers that are sent with them")
+	}
 	if s := c.cfg.API.Socket; s.Mode&0o002 != 0 && len(s.UIDs) == 0 && c.sound("api.socket.mode", "api.socket.uids") {
-		c.is("api.socket.mode", "is %04o, and api.socket.uids is none: everybody on this host may connect, and nobody but root is served: "+
-			"name the users, or take 0660", s.Mode)
+		c.is("api.socket.mode", "is %04o, and api.socket.uids is none: everybody on this host may connect, and nobody "+
+			"but root is served: name the users, or take 0660", s.Mode)
 	}
 	for _, p := range c.cfg.API.TrustedProxies {
 		if p.Bits() == 0 {
@@ -159,7 +164,8 @@ func (c checker) production() {
 	}
 	api := c.cfg.API
 	if tcp := api.tcp(); len(tcp) > 0 && api.TLS.CertFile == "" {
-		lacks("api.tls.cert_file", "needs TLS for %s: give api.tls.cert_file and api.tls.key_file, or listen at unix sockets alone", list(tcp))
+		lacks("api.tls.cert_file", "needs TLS for %s: give api.tls.cert_file and api.tls.key_file, or listen at unix sockets alone",
+			list(tcp))
 	}
 	if len(api.Listen) > 0 && !api.Signed() && c.sound("api.auth.jwks.url", "api.auth.jwks.file", "api.tls.client_ca_file") {
 		lacks("api.auth.keys", "needs signed requests: give api.auth.keys, api.auth.jwks or api.tls.client_ca_file; "+

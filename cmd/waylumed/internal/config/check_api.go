@@ -80,7 +80,8 @@ func (c checker) authentication() {
 		c.is("api.listen", "%s is reached from other hosts without TLS: give api.tls.cert_file and api.tls.key_file, "+
 			"or listen at 127.0.0.1 or at a unix socket", list(exposed))
 	}
-	if len(exposed) > 0 && !api.Signed() && c.sound("api.auth.keys", "api.auth.jwks.url", "api.auth.jwks.file", "api.tls.client_ca_file") {
+	if len(exposed) > 0 && !api.Signed() && c.sound("api.auth.keys", "api.auth.jwks.url", "api.auth.jwks.file",
+		"api.tls.client_ca_file") {
 		c.is("api.listen", "%s is reached from other hosts, and nobody could sign a request: give api.auth.keys, api.auth.jwks or "+
 			"api.tls.client_ca_file, or listen at 127.0.0.1 or at a unix socket", list(exposed))
 	}
@@ -129,7 +130,8 @@ func (c checker) key(at string, k *Key) {
 		k.Value = Secret{text}
 	}
 	if !k.NotAfter.IsZero() && c.now.After(k.NotAfter) {
-		c.warn(at+".not_after", origin, "was %s: the key %s is not taken any more, and can be left out", k.NotAfter.Format(time.RFC3339), k.KID)
+		c.warn(at+".not_after", origin, "was %s: the key %s is not taken any more, and can be left out",
+			k.NotAfter.Format(time.RFC3339), k.KID)
 	}
 }
 
@@ -152,7 +154,7 @@ func (c checker) lists() {
 		}
 	}
 	if file := c.cfg.Node.PrivateKeyFile; file != "" && c.sound("node.private_key_file") {
-		if _, err := keyfile.Read(file); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		if _, err := keyfile.Read(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			c.is("node.private_key_file", "%v", err)
 		}
 	}

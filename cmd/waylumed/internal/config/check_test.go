@@ -11,14 +11,12 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/config"
-	"github.com/waylume/waylume/wgnode/httpapi/auth"
 )
 
 // pemOf writes one block.
@@ -79,63 +77,98 @@ func TestRules(t *testing.T) {
 	const noKeys = beyond + ", and nobody could sign a request: give api.auth.keys, api.auth.jwks or api.tls.client_ca_file, " +
 		"or listen at 127.0.0.1 or at a unix socket"
 	for text, want := range map[string][]string{
-		"api: {listen: ':8443'}":                                                                             {noTLS, noKeys},
-		"api: {listen: ':8443', " + someTLS + "}":                                                            {noKeys},
-		"api: {listen: ':8443', " + someKey + "}":                                                            {noTLS},
-		"api: {listen: ':8443', " + someTLS + ", " + someKey + "}":                                           nil,
-		"api: {listen: '127.0.0.1:8443'}":                                                                    nil,
-		"api: {listen: [localhost:5, '[::1]:5', 'unix:/a/b']}":                                               nil,
-		"api: {listen: 'localhost'}":                                                                         {`w.yaml:1: api.listen[0]: "localhost" is no address to listen at: give such as 127.0.0.1:8443, [::1]:8443 or unix:/run/waylume/api.sock`},
-		"api: {listen: 'host:5'}":                                                                            {`w.yaml:1: api.listen[0]: "host:5" has a name for its host: give an IP address, localhost, or nothing for all of the host's`},
-		"api: {listen: '127.0.0.1:0'}":                                                                       {`w.yaml:1: api.listen[0]: "127.0.0.1:0" has no TCP port: give 1 to 65535 after the colon`},
-		"api: {tls: {cert_file: cert.pem}}":                                                                  {"w.yaml:1: api.tls.cert_file: is given without api.tls.key_file: give its private key, too"},
-		"api: {tls: {key_file: key.pem}}":                                                                    {"w.yaml:1: api.tls.key_file: is given without api.tls.cert_file: give the certificate, too"},
-		"api: {tls: {client_ca_file: cert.pem}}":                                                             {"w.yaml:1: api.tls.client_ca_file: is given without api.tls.cert_file: clients show certificates over TLS alone, so give that and api.tls.key_file"},
-		"api: {tls: {cert_file: cert.pem, key_file: other.pem}}":                                             {"w.yaml:1: api.tls.cert_file: cert.pem does not go with other.pem: private key does not match public key"},
-		"api: {tls: {cert_file: cert.pem, key_file: open.pem}}":                                              {"w.yaml:1: api.tls.key_file: open.pem: others than its owner may use it, its mode is 0644: if nobody has read it, run: chmod 600 open.pem"},
-		"api: {tls: {cert_file: absent, key_file: absent}}":                                                  {"w.yaml:1: api.tls.cert_file: absent: is not there: make it, or mend its name", "w.yaml:1: api.tls.key_file: absent: is not there: make it, or mend its name"},
-		"api: {tls: {cert_file: cert.pem, key_file: key.pem, client_ca_file: nothing}}":                      {"w.yaml:1: api.tls.client_ca_file: nothing: has no certificate in PEM: give those that sign clients' certificates"},
+		"api: {listen: ':8443'}":                                   {noTLS, noKeys},
+		"api: {listen: ':8443', " + someTLS + "}":                  {noKeys},
+		"api: {listen: ':8443', " + someKey + "}":                  {noTLS},
+		"api: {listen: ':8443', " + someTLS + ", " + someKey + "}": nil,
+		"api: {listen: '127.0.0.1:8443'}":                          nil,
+		"api: {listen: [localhost:5, '[::1]:5', 'unix:/a/b']}":     nil,
+		"api: {listen: 'localhost'}":                               {`w.yaml:1: api.listen[0]: "localhost" is no address to listen at: give such as 127.0.0.1:8443, [::1]:8443 or unix:/run/waylume/api.sock`},
+		"api: {listen: 'host:5'}":                                  {`w.yaml:1: api.listen[0]: "host:5" has a name for its host: give an IP address, localhost, or nothing for all of the host's`},
+		"api: {listen: '127.0.0.1:0'}":                             {`w.yaml:1: api.listen[0]: "127.0.0.1:0" has no TCP port: give 1 to 65535 after the colon`},
+		"api: {tls: {cert_file: cert.pem}}": {"w.yaml:1: " +
+			"api.tls.cert_file: is given without api.tls.key_file: give its private key, too"},
+		"api: {tls: {key_file: key.pem}}": {"w.yaml:1: " +
+			"api.tls.key_file: is given without api.tls.cert_file: give the certificate, too"},
+		"api: {tls: {client_ca_file: cert.pem}}": {"w.yaml:1: " +
+			"api.tls.client_ca_file: is given without api.tls.cert_file: clients show certificates over TLS alone, so give that and " +
+			"api.tls.key_file"},
+		"api: {tls: {cert_file: cert.pem, key_file: other.pem}}": {"w.yaml:1: " +
+			"api.tls.cert_file: cert.pem does not go with other.pem: private key does not match public key"},
+		"api: {tls: {cert_file: cert.pem, key_file: open.pem}}": {"w.yaml:1: " +
+			"api.tls.key_file: open.pem: others than its owner may use it, its mode is 0644: if nobody has read it, run: chmod 600 " +
+			"open.pem"},
+		"api: {tls: {cert_file: absent, key_file: absent}}": {"w.yaml:1: " +
+			"api.tls.cert_file: absent: is not there: make it, or mend its name", "w.yaml:1: api.tls.key_file: absent: is not there: " +
+			"make it, or mend its name"},
+		"api: {tls: {cert_file: cert.pem, key_file: key.pem, client_ca_file: nothing}}": {"w.yaml:1: " +
+			"api.tls.client_ca_file: nothing: has no certificate in PEM: give those that sign clients' certificates"},
 		"api:\n  listen: ':8443'\n  tls: {cert_file: cert.pem, key_file: key.pem, client_ca_file: cert.pem}": nil,
 		"api:\n  listen: ':8443'\n  " + someTLS + "\n  auth:\n    bearer_token: " + secretText + "\n    jwks: {file: jwks.json}": {
-			"w.yaml:5: api.auth.bearer_token: is taken on this host alone, and :8443 is reached from others: leave it out, and sign requests"},
+			"w.yaml:5: api.auth.bearer_token: is taken on this host alone, and :8443 is reached from others: leave it out, and sign " +
+				"requests"},
 		"api: {auth: {bearer_token: " + secretText + "}}": nil,
 		"api: {auth: {bearer_token: (hidden)}}": {
-			"w.yaml:1: api.auth.bearer_token: is (hidden), which 'config show' writes in place of a secret: put the secret there, or name its file"},
-		"api: {auth: {jwks: {file: jwks.json, url: 'https://example.com/k'}}}": {"w.yaml:1: api.auth.jwks.file: is given beside api.auth.jwks.url: give one of them"},
-		"api: {auth: {jwks: {file: nothing}}}":                                 {`w.yaml:1: api.auth.jwks.file: nothing: is no set of keys: give an object in JSON with "keys" (RFC 7517, section 5)`},
-		"api: {auth: {jwks: {url: 'http://example.com/k'}}}":                   {`w.yaml:1: api.auth.jwks.url: "http://example.com/k" is http beyond this host, which anybody on the way can change: give https`},
-		"api: {auth: {jwks: {url: 'https://a:b@example.com/k'}}}":              {"w.yaml:1: api.auth.jwks.url: has a user or a password in it, which would be shown and logged: leave them out"},
-		"api: {auth: {jwks: {url: 'ftp://x'}}}":                                {"w.yaml:1: api.auth.jwks.url: is not a URL: give such as https://example.com/path"},
-		"api: {auth: {jwks: {refresh: 1h, max_stale: 10m}}}":                   {"w.yaml:1: api.auth.jwks.max_stale: is 10m, less than api.auth.jwks.refresh, 1h: keys would end between two readings"},
-		"api: {trusted_proxies: [10.0.0.0/8, '::/0']}":                         {"w.yaml:1: api.trusted_proxies: ::/0 is everybody, who could then claim any address: name the proxies"},
-		"api: {socket: {mode: 0666}}":                                          {"w.yaml:1: api.socket.mode: is 0666, and api.socket.uids is none: everybody on this host may connect, and nobody but root is served: name the users, or take 0660"},
-		"api: {socket: {mode: 0666, uids: 1000}}":                              nil,
-		"api: {socket: {mode: 0888}}":                                          {`w.yaml:1: api.socket.mode: "0888" is not a mode: give such as 0600 or 0660`},
-		"admin: {pprof: true}":                                                 {"w.yaml:1: admin.pprof: is served at admin.listen, which is none: set that to such as 127.0.0.1:9586"},
-		"admin: {pprof: true, listen: ':9586'}":                                {"w.yaml:1: admin.pprof: shows memory of the process to who asks, and admin.listen (:9586) is reached from elsewhere: listen at 127.0.0.1 or at a unix socket, or switch it off"},
-		"admin: {pprof: true, listen: '127.0.0.1:9586'}":                       nil,
-		"admin: {listen: '127.0.0.1:5'}\napi: {listen: '127.0.0.1:5'}":         {"w.yaml:1: admin.listen: 127.0.0.1:5 is in api.listen too: give another port or path"},
+			"w.yaml:1: api.auth.bearer_token: is (hidden), which 'config show' writes in place of a secret: put the secret there, or " +
+				"name its file"},
+		"api: {auth: {jwks: {file: jwks.json, url: 'https://example.com/k'}}}": {"w.yaml:1: api.auth.jwks.file: is given beside " +
+			"api.auth.jwks.url: give one of them"},
+		"api: {auth: {jwks: {file: nothing}}}":               {`w.yaml:1: api.auth.jwks.file: nothing: is no set of keys: give an object in JSON with "keys" (RFC 7517, section 5)`},
+		"api: {auth: {jwks: {url: 'http://example.com/k'}}}": {`w.yaml:1: api.auth.jwks.url: "http://example.com/k" is http beyond this host, which anybody on the way can change: give https`},
+		"api: {auth: {jwks: {url: 'https://a:b@example.com/k'}}}": {"w.yaml:1: api.auth.jwks.url: has a user or a " +
+			"password in it, which would be shown and logged: leave them out"},
+		"api: {auth: {jwks: {url: 'ftp://x'}}}": {"w.yaml:1: api.auth.jwks.url: is not a URL: give " +
+			"such as https://example.com/path"},
+		"api: {auth: {jwks: {refresh: 1h, max_stale: 10m}}}": {"w.yaml:1: api.auth.jwks.max_stale: is 10m, less " +
+			"than api.auth.jwks.refresh, 1h: keys would end between two readings"},
+		"api: {trusted_proxies: [10.0.0.0/8, '::/0']}": {"w.yaml:1: api.trusted_proxies: ::/0 is everybody, " +
+			"who could then claim any address: name the proxies"},
+		"api: {socket: {mode: 0666}}": {"w.yaml:1: api.socket.mode: is 0666, and " +
+			"api.socket.uids is none: everybody on this host may connect, and nobody but root is served: name the users, or take 0660"},
+		"api: {socket: {mode: 0666, uids: 1000}}": nil,
+		"api: {socket: {mode: 0888}}":             {`w.yaml:1: api.socket.mode: "0888" is not a mode: give such as 0600 or 0660`},
+		"admin: {pprof: true}": {"w.yaml:1: admin.pprof: is served at admin.listen, " +
+			"which is none: set that to such as 127.0.0.1:9586"},
+		"admin: {pprof: true, listen: ':9586'}": {"w.yaml:1: admin.pprof: shows memory of the " +
+			"process to who asks, and admin.listen (:9586) is reached from elsewhere: listen at 127.0.0.1 or at a unix socket, or " +
+			"switch it off"},
+		"admin: {pprof: true, listen: '127.0.0.1:9586'}": nil,
+		"admin: {listen: '127.0.0.1:5'}\napi: {listen: '127.0.0.1:5'}": {"w.yaml:1: admin.listen: 127.0.0.1:5 is in " +
+			"api.listen too: give another port or path"},
 		"node: {dataplane: userspace, uplink: eth0, nat: masquerade, fwmark: 5}\nrun: {stop: keep}": {
 			"w.yaml:1: node.uplink: is about the kernel dataplane: leave it out, or set node.dataplane to kernel (w.yaml:1)",
 			"w.yaml:1: node.fwmark: is about the kernel dataplane: leave it out, or set node.dataplane to kernel (w.yaml:1)",
 			"w.yaml:2: run.stop: is about the kernel dataplane: leave it out, or set node.dataplane to kernel (w.yaml:1)"},
-		"node: {nat: none, source_addrs: 192.0.2.1}":                                       {"w.yaml:1: node.source_addrs: node.nat none leaves packets their own source address: give one of the two"},
-		"node: {source_addrs: [192.0.2.1, 192.0.2.2]}":                                     {"w.yaml:1: node.source_addrs: 192.0.2.2: use at most one address of each family"},
-		"node: {control_allow: 198.51.100.0/24}":                                           {"w.yaml:1: node.control_allow: says who reaches node.control_ports, which are none: name them"},
-		"node: {control_allow: 198.51.100.7/24}":                                           {"w.yaml:1: node.control_allow[0]: 198.51.100.7/24 is either 198.51.100.7 or 198.51.100.0/24: give the one that is meant"},
-		"node: {interface: 0x}":                                                            {`w.yaml:1: node.interface: "0x": use 1 to 12 letters, digits, '-', '_' and '.', a letter first`},
-		"node: {uplink: a/b}":                                                              {`w.yaml:1: node.uplink: "a/b": use the name of the interface to the internet, or none for any`},
-		"node: {usage_log: 7m}":                                                            {"w.yaml:1: node.usage_log: is 7m0s: it must be 1m0s to 24h0m0s and divide an hour or a day"},
-		"node: {pool: [10.0.0.0/8, 10.1.0.0/16]}":                                          {"w.yaml:1: node.pool: 10.1.0.0/16 overlaps Prefixes[0], 10.0.0.0/8; keep one of them"},
-		"node: {dns: [1.1.1.1, 1.1.1.1]}":                                                  {`w.yaml:1: node.dns[1]: "1.1.1.1" is there twice: leave one out`},
-		"node: {private_key_file: nothing}":                                                {"w.yaml:1: node.private_key_file: read key file nothing: it holds no private key: it must have one line of 44 characters in base64, as 'wg genkey' writes it"},
-		"allowlist: {file: list, url: 'https://example.com/l'}\nnode: {control_ports: 22}": {"w.yaml:1: allowlist.file: is given beside allowlist.url: give one of them"},
-		"allowlist: {file: list}":                                                          {"w.yaml:1: allowlist.file: says who reaches the API's TCP ports and node.control_ports, and there are none: name ports, or leave it out"},
-		"allowlist: {file: bad.list}\nnode: {control_ports: 22}":                           {"w.yaml:1: allowlist.file: bad.list: line 2: 198.51.100.7/24 is either 198.51.100.7 or 198.51.100.0/24: give the one that is meant"},
-		"allowlist: {file: list}\nnode: {control_ports: [22, 80]}":                         nil,
-		"privacy: {max_retention: 30d}\nnode: {usage_log: none}":                           {"audit.retention: is 366d, and privacy.max_retention allows 30d (w.yaml:1): shorten it"},
-		"tracing: {headers: nothing}":                                                      {"w.yaml:1: tracing.headers: is not a list of headers: give such as authorization=Bearer%20abc,x-team=vpn"},
-		"log: {level: loud}\nnode: {mtu: x}":                                               {`w.yaml:2: node.mtu: "x" is not a number that can be here: give 1280 to 9000`, `w.yaml:1: log.level: "loud" is not known: give debug, info, warn or error`},
+		"node: {nat: none, source_addrs: 192.0.2.1}": {"w.yaml:1: node.source_addrs: node.nat " +
+			"none leaves packets their own source address: give one of the two"},
+		"node: {source_addrs: [192.0.2.1, 192.0.2.2]}": {"w.yaml:1: node.source_addrs: " +
+			"192.0.2.2: use at most one address of each family"},
+		"node: {control_allow: 198.51.100.0/24}": {"w.yaml:1: node.control_allow: says " +
+			"who reaches node.control_ports, which are none: name them"},
+		"node: {control_allow: 198.51.100.7/24}": {"w.yaml:1: node.control_allow[0]: " +
+			"198.51.100.7/24 is either 198.51.100.7 or 198.51.100.0/24: give the one that is meant"},
+		"node: {interface: 0x}": {`w.yaml:1: node.interface: "0x": use 1 to 12 letters, digits, '-', '_' and '.', a letter first`},
+		"node: {uplink: a/b}":   {`w.yaml:1: node.uplink: "a/b": use the name of the interface to the internet, or none for any`},
+		"node: {usage_log: 7m}": {"w.yaml:1: node.usage_log: is 7m0s: it " +
+			"must be 1m0s to 24h0m0s and divide an hour or a day"},
+		"node: {pool: [10.0.0.0/8, 10.1.0.0/16]}": {"w.yaml:1: node.pool: 10.1.0.0/16 " +
+			"overlaps Prefixes[0], 10.0.0.0/8; keep one of them"},
+		"node: {dns: [1.1.1.1, 1.1.1.1]}": {`w.yaml:1: node.dns[1]: "1.1.1.1" is there twice: leave one out`},
+		"node: {private_key_file: nothing}": {"w.yaml:1: node.private_key_file: read " +
+			"key file nothing: it holds no private key: it must have one line of 44 characters in base64, as 'wg genkey' writes it"},
+		"allowlist: {file: list, url: 'https://example.com/l'}\nnode: {control_ports: 22}": {"w.yaml:1: allowlist.file: is given " +
+			"beside allowlist.url: give one of them"},
+		"allowlist: {file: list}": {"w.yaml:1: allowlist.file: says who " +
+			"reaches the API's TCP ports and node.control_ports, and there are none: name ports, or leave it out"},
+		"allowlist: {file: bad.list}\nnode: {control_ports: 22}": {"w.yaml:1: allowlist.file: bad.list: " +
+			"line 2: 198.51.100.7/24 is either 198.51.100.7 or 198.51.100.0/24: give the one that is meant"},
+		"allowlist: {file: list}\nnode: {control_ports: [22, 80]}": nil,
+		"privacy: {max_retention: 30d}\nnode: {usage_log: none}": {"audit.retention: is 366d, and " +
+			"privacy.max_retention allows 30d (w.yaml:1): shorten it"},
+		"tracing: {headers: nothing}": {"w.yaml:1: tracing.headers: is not a " +
+			"list of headers: give such as authorization=Bearer%20abc,x-team=vpn"},
+		"log: {level: loud}\nnode: {mtu: x}": {`w.yaml:2: node.mtu: "x" is not a number that can be here: give 1280 to 9000`,
+			`w.yaml:1: log.level: "loud" is not known: give debug, info, warn or error`},
 	} {
 		opts := options(t, text)
 		files(t, opts)
@@ -145,111 +178,5 @@ func TestRules(t *testing.T) {
 			continue
 		}
 		require.Equal(t, want, problems(t, opts), text)
-	}
-}
-
-// Keys: every part, and all that can be wrong with it.
-func TestKeys(t *testing.T) {
-	opts := options(t, `api:
-  auth:
-    keys:
-      - {kid: hs, alg: HS256, file: hs.secret, scopes: [peers:read, peers:write], not_after: 2026-11-20T00:00:00Z}
-      - {kid: ed, alg: EdDSA, file: ed.pem, scopes: node:admin}
-      - {kid: es, alg: ES256, file: es.pem, scopes: [node:admin], not_after: "2027-01-01T00:00:00+01:00"}
-`)
-	files(t, opts)
-	loaded, err := config.Load(opts)
-	require.NoError(t, err)
-	keys := loaded.Config.API.Auth.Keys
-	require.Len(t, keys, 3)
-	require.Equal(t, secretText, keys[0].Value.Reveal())
-	require.Equal(t, []auth.Scope{auth.PeersRead, auth.PeersWrite}, keys[0].Scopes)
-	require.Equal(t, []auth.Scope{auth.NodeAdmin}, keys[1].Scopes)
-	require.Contains(t, keys[2].Value.Reveal(), "BEGIN PUBLIC KEY")
-	require.Equal(t, time.Date(2026, 12, 31, 23, 0, 0, 0, time.UTC), keys[2].NotAfter.UTC())
-	require.Len(t, loaded.Warnings, 1)
-	require.Equal(t, "was 2026-11-20T00:00:00Z: the key hs is not taken any more, and can be left out", loaded.Warnings[0].Text)
-
-	opts = options(t, `api:
-  auth:
-    keys:
-      - {kid: a, alg: HS256, file: short.secret, scopes: [peers:read]}
-      - {kid: a, alg: none, scopes: []}
-      - alg: ES256
-        file: ed.pem
-        value: x
-        scopes: [peers]
-        not_after: soon
-        other: 5
-      - {kid: b, alg: ES256, file: ed.pem, scopes: [peers:read]}
-      - 7
-`)
-	files(t, opts)
-	require.Equal(t, []string{
-		"w.yaml:11: api.auth.keys[2].other: is unknown: a key has kid, alg, file, value, scopes and not_after",
-		"w.yaml:13: api.auth.keys[4]: is no key: give kid, alg, file and scopes",
-	}, problems(t, opts), "what nests is wrong first")
-	text, err := os.ReadFile(opts.File)
-	require.NoError(t, err)
-	text = text[:len(text)-len("      - 7\n")]
-	opts.File = write(t, filepath.Dir(opts.File), "w.yaml", strings.Replace(string(text), "        other: 5\n", "", 1))
-	require.Equal(t, []string{
-		`w.yaml:5: api.auth.keys[1].kid: "a" is there twice: give each key a kid of its own`,
-		`w.yaml:5: api.auth.keys[1].alg: "none" is not known: give HS256, EdDSA or ES256`,
-		"w.yaml:5: api.auth.keys[1].file: is not given: name the file of the key, of mode 0600",
-		"w.yaml:5: api.auth.keys[1].scopes: are not given: say what the key may do, such as [peers:read, peers:write]",
-		"w.yaml:6: api.auth.keys[2].kid: is empty: give one, or leave the line out",
-		"w.yaml:8: api.auth.keys[2].value: is given beside file: give one of them",
-		`w.yaml:9: api.auth.keys[2].scopes: "peers" is not known: give peers:read, peers:write or node:admin`,
-		`w.yaml:10: api.auth.keys[2].not_after: "soon" is not a time: give such as 2027-06-30T00:00:00Z`,
-	}, problems(t, opts))
-
-	for key, want := range map[string]string{
-		"alg: HS256, file: short.secret": "short.secret: is shorter than 32 bytes, and could be guessed: make one with 'openssl rand -base64 32'",
-		"alg: ES256, file: ed.pem":       "ed.pem: is a public key of another kind than ES256 needs: mend alg, or give the key that it is about",
-		"alg: EdDSA, file: key.pem":      "key.pem: is no public key in PEM: give what 'openssl pkey -pubout' writes, which begins with -----BEGIN PUBLIC KEY-----",
-		"alg: HS256, file: open.pem":     "open.pem: others than its owner may use it",
-	} {
-		opts := options(t, "", "WAYLUME_API_AUTH_KEYS=[{kid: a, "+key+", scopes: [peers:read]}]")
-		opts.Dir = filepath.Dir(opts.File)
-		files(t, opts)
-		require.Contains(t, problems(t, opts)[0], "WAYLUME_API_AUTH_KEYS: api.auth.keys[0].file: "+want)
-	}
-
-	opts = options(t, "api: {auth: {keys_file: keys.yaml}}")
-	files(t, opts)
-	list := write(t, filepath.Dir(opts.File), "keys.yaml", "- kid: a\n  alg: HS256\n  value: "+secretText+"\n  scopes: [peers:read]\n")
-	loaded, err = config.Load(opts)
-	require.NoError(t, err)
-	require.Equal(t, secretText, loaded.Config.API.Auth.Keys[0].Value.Reveal())
-	require.NoError(t, os.Chmod(list, 0o644))
-	require.Contains(t, problems(t, opts)[0], "api.auth.keys_file: keys.yaml: others than its owner may use it")
-
-	opts = options(t, "api: {auth: {keys: [{kid: a, alg: HS256, value: "+secretText+", scopes: [peers:read]}]}}")
-	require.NoError(t, os.Chmod(opts.File, 0o640))
-	require.Contains(t, problems(t, opts)[0], "w.yaml:1: api.auth.keys: is a secret in this file")
-}
-
-// Production says at once all that is missing.
-func TestProduction(t *testing.T) {
-	const says = ": profile production "
-	opts := options(t, "profile: production\nnode: {store: memory}\naudit: {file: none}\n"+
-		"api:\n  listen: [127.0.0.1:8443, unix:/x]\n  auth: {bearer_token: "+secretText+"}\n")
-	require.Equal(t, []string{
-		"api.tls.cert_file" + says + "needs TLS for 127.0.0.1:8443: give api.tls.cert_file and api.tls.key_file, or listen at unix sockets alone",
-		"api.auth.keys" + says + "needs signed requests: give api.auth.keys, api.auth.jwks or api.tls.client_ca_file; 'waylumed init --production' makes a key",
-		"w.yaml:6: api.auth.bearer_token" + says + "takes no bearer token, which whoever sees it once can use: leave it out, and sign requests",
-		"log.redaction" + says + "needs log.redaction strict: it is partial",
-		"w.yaml:2: node.store" + says + "needs a store that outlasts the process: set node.store to file",
-		"w.yaml:3: audit.file" + says + "needs a log of changes: leave audit.file out, or name a file",
-	}, problems(t, opts))
-	for _, api := range []string{
-		"api: {" + someKey + "}", "api: {listen: ':8443', " + someTLS + ", " + someKey + "}", "api: {auth: {jwks: {url: 'https://example.com/k'}}}",
-		"api: {listen: '127.0.0.1:1', tls: {cert_file: cert.pem, key_file: key.pem, client_ca_file: cert.pem}}", "api: {listen: none}",
-	} {
-		opts := options(t, "profile: production\nlog: {redaction: strict}\n"+api)
-		files(t, opts)
-		_, err := config.Load(opts)
-		require.NoError(t, err, api)
 	}
 }

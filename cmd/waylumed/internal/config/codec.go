@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"math"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,7 +84,8 @@ func secret(unit string, check func(string) error) codec[Secret] {
 		unit: unit,
 		parse: func(text string) (Secret, error) {
 			if text == hidden {
-				return Secret{}, fmt.Errorf("is %s, which 'config show' writes in place of a secret: put the secret there, or name its file", hidden)
+				return Secret{}, fmt.Errorf("is %s, which 'config show' writes in place of a secret: put the secret there, or name its file",
+					hidden)
 			}
 			return Secret{text}, check(text)
 		},
@@ -250,26 +250,6 @@ func scope() codec[auth.Scope] {
 			return auth.Scope(text), err
 		},
 		format: func(s auth.Scope) string { return string(s) },
-	}
-}
-
-// link is a URL that may be trusted: https, or http to this host.
-func link() codec[string] {
-	return codec[string]{
-		unit: "URL",
-		parse: func(text string) (string, error) {
-			u, err := url.Parse(text)
-			switch {
-			case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-				return "", fmt.Errorf("is not a URL: give such as https://example.com/path") // which may have a password in it
-			case u.User != nil:
-				return "", fmt.Errorf("has a user or a password in it, which would be shown and logged: leave them out")
-			case u.Scheme == "http" && !(Address{"tcp", u.Hostname() + ":0"}).Loopback() && u.Hostname() != "::1":
-				return "", fmt.Errorf("%q is http beyond this host, which anybody on the way can change: give https", clip(text))
-			}
-			return text, nil
-		},
-		format: asIs,
 	}
 }
 

@@ -40,8 +40,10 @@ func Merge(old, new Config) Config {
 	return merged
 }
 
-// Reload loads anew while a process runs with l, and says what that changes. The result is what the process then runs with: l, with
-// what is reloadable of what was loaded. If anything is wrong with the new settings, or with that mixture of them and of those that
+// Reload loads anew while a process runs with l, and says what that changes. The result is what the process then runs with: l,
+// with
+// what is reloadable of what was loaded. If anything is wrong with the new settings, or with that mixture of them and of those
+// that
 // wait for a restart, the error is an [*Error], and nothing should be changed.
 func (l *Loaded) Reload(opts Options) (*Loaded, []Change, error) {
 	next, err := Load(opts)

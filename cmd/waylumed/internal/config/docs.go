@@ -22,7 +22,8 @@ func Table(w io.Writer) error {
 			if section == "" {
 				title = "Above all"
 			}
-			fmt.Fprintf(&b, "\n### %s\n\n| setting | what | value | default | environment | flag | reload |\n|---|---|---|---|---|---|---|\n", title)
+			fmt.Fprintf(&b, "\n### %s\n\n| setting | what | value | default | environment | flag | reload "+
+				"|\n|---|---|---|---|---|---|---|\n", title)
 		}
 		key, env, flag := code(s.Key), code(s.Env), code("--"+s.Flag)
 		if s.Secret {
@@ -40,7 +41,8 @@ func Table(w io.Writer) error {
 		if def == "" {
 			def = code(strings.Join(split(s.Default), ", "))
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", key, strings.ReplaceAll(s.Doc, "|", `\|`), unit, def, env, flag, reload)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", key, strings.ReplaceAll(s.Doc, "|", `\|`), unit, def, env, flag,
+			reload)
 	}
 	_, err := io.WriteString(w, strings.TrimPrefix(b.String(), "\n"))
 	return err

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"maps"
@@ -10,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/joho/godotenv"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -50,7 +48,8 @@ func (r *reader) readEnv(env map[string]string, source Source, file, base string
 		}
 		s := byEnv[name]
 		switch {
-		case !strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, "WAYLUME_TEST_") || strings.HasPrefix(name, "WAYLUME_CRASHTEST_"):
+		case !strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, "WAYLUME_TEST_") || strings.HasPrefix(name,
+			"WAYLUME_CRASHTEST_"):
 		case name == FileEnv && source == FromEnvironment:
 		case name == FileEnv:
 			r.add("", at, "names the file, and is read with it: set it in the environment, or use --config")
@@ -117,9 +116,9 @@ func (r *reader) readDotenv(dir, fileDir string) {
 			r.add("", at, "%v", err)
 			return
 		}
-		env, err := godotenv.Parse(bytes.NewReader(data))
-		if err != nil { // which may quote a secret
-			r.add("", at, "is no file of variables: write NAME=value on each line")
+		env, err := parseDotenv(string(data))
+		if err != nil {
+			r.add("", at, "%v", err)
 			return
 		}
 		if r.readEnv(env, FromDotenv, path, base) {

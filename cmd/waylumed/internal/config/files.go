@@ -20,7 +20,8 @@ func private(path string, mode fs.FileMode) error {
 	if runtime.GOOS == "windows" || mode.Perm()&0o077 == 0 {
 		return nil
 	}
-	return fmt.Errorf("others than its owner may use it, its mode is %04o: if nobody has read it, run: chmod 600 %s", mode.Perm(), path)
+	return fmt.Errorf("others than its owner may use it, its mode is %04o: if nobody has read it, run: chmod 600 %s", mode.Perm(),
+		path)
 }
 
 // readFile reads a file of at most maxFile bytes whose mode does not matter.

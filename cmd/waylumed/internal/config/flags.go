@@ -24,10 +24,10 @@ func Register(set *pflag.FlagSet, stateDir string) *Flags {
 	set.StringVar(&f.File, FileFlag, "", "read settings from `file` (default as above)")
 	for _, s := range f.table {
 		if s.Secret {
-			set.Var(&flagWords{}, s.FileFlag(), s.Doc+", in a `file` of mode 0600 or 0400")
+			set.Var(&flagWords{kind: "file"}, s.FileFlag(), s.Doc+", in a `file` of mode 0600 or 0400")
 			continue
 		}
-		set.Var(&flagWords{list: s.List, text: s.Default}, s.Flag, s.usage())
+		set.Var(&flagWords{list: s.List, text: s.Default, kind: s.argument()}, s.Flag, s.usage())
 		if s.IsSwitch() {
 			set.Lookup(s.Flag).NoOptDefVal = "true"
 		}
@@ -35,29 +35,37 @@ func Register(set *pflag.FlagSet, stateDir string) *Flags {
 	return f
 }
 
-// usage is the text about a flag: its value's kind, and what is not shown by itself.
+// usage is the text about a flag.
 func (s Setting) usage() string {
-	usage := s.Doc
-	if !s.IsSwitch() {
-		usage += ": `" + strings.NewReplacer("list of: ", "", "`", "").Replace(s.short()) + "`"
+	if s.DefaultText == "" {
+		return s.Doc
 	}
-	if s.DefaultText != "" {
-		usage += " (default: " + s.DefaultText + ")"
-	}
-	return usage
+	return s.Doc + " (default: " + s.DefaultText + ")"
 }
 
-// short is a word for a unit.
-func (s Setting) short() string {
-	word := strings.TrimPrefix(s.Unit, "list of: ")
-	word, _, _ = strings.Cut(word, ",")
-	if len(s.Values) > 0 && strings.Contains(s.Unit, s.Values[0]) {
-		word = "word"
+// argument is the name of a flag's value in its help.
+func (s Setting) argument() string {
+	unit := strings.TrimPrefix(s.Unit, "list of: ")
+	name, plural := "word", "words"
+	for _, is := range []struct{ begins, name, plural string }{
+		{"true or false", "bool", ""}, {"address or prefix", "prefix", "prefixes"}, {"IP address", "address", "addresses"},
+		{"host:port", "address", "addresses"}, {"host or", "host", ""}, {"directory", "directory", ""}, {"file", "file", ""},
+		{"duration", "duration", ""}, {"rate", "rate", ""}, {"amount", "amount", ""}, {"URL", "URL", ""}, {"mode", "mode", ""},
+		{"name", "name", ""}, {"UDP port", "port", ""}, {"TCP port", "port", "ports"}, {"user ID", "ID", "IDs"}, {"peers:read", "scope",
+			"scopes"},
+	} {
+		if strings.HasPrefix(unit, is.begins) && s.Unit != "file or memory" {
+			name, plural = is.name, is.plural
+			break
+		}
+	}
+	if strings.Contains(unit, " to ") && name == "word" {
+		name = "number"
 	}
 	if s.List {
-		word += "s"
+		return plural
 	}
-	return strings.ReplaceAll(word, " ", "-")
+	return name
 }
 
 // Complete calls add for each flag with what can stand behind it.
@@ -92,6 +100,7 @@ func (r *reader) readFlags(f *Flags, base string) {
 // flagWords keeps what a flag was given as it was written: what is wrong with it is said with everything else.
 type flagWords struct {
 	list  bool
+	kind  string
 	text  string
 	given []string
 }
@@ -111,5 +120,5 @@ func (w *flagWords) Set(text string) error {
 	return nil
 }
 
-// Type is for the help of a flag that has no name for its value.
-func (w *flagWords) Type() string { return "value" }
+// Type is the name of the value in the help.
+func (w *flagWords) Type() string { return w.kind }

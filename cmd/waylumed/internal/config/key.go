@@ -47,7 +47,8 @@ type keyText struct {
 }
 
 func keySetting() Setting {
-	s := named("api.auth.keys", "", "Keys that sign requests, each with kid, alg (HS256, EdDSA or ES256), file or value, scopes and, "+
+	s := named("api.auth.keys", "", "Keys that sign requests, each with kid, alg (HS256, EdDSA or ES256), file or value, scopes "+
+		"and, "+
 		"if it ends, not_after (RFC 3339)", []option{secretly, reloadable})
 	s.Unit, s.List, s.kind, s.DefaultText = "list of keys, outside of the file in YAML on one line", true, structured, "none"
 	s.bind = binding{
@@ -144,7 +145,8 @@ func checkKey(alg, text string) error {
 	}
 	block, _ := pem.Decode([]byte(text))
 	if block == nil || block.Type != "PUBLIC KEY" {
-		return errors.New("is no public key in PEM: give what 'openssl pkey -pubout' writes, which begins with -----BEGIN PUBLIC KEY-----")
+		return errors.New("is no public key in PEM: give what 'openssl pkey -pubout' writes, which begins with -----BEGIN PUBLIC " +
+			"KEY-----")
 	}
 	public, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {
@@ -169,7 +171,8 @@ func (r *reader) readKeys(node *yaml.Node, key string, origin Origin) []keyText 
 		if node.Kind == yaml.ScalarNode && (node.Value == "none" || node.Value == "") {
 			return nil
 		}
-		r.add(key, origin, "is no list: give one entry for each key, such as - {kid: a, alg: HS256, file: a.secret, scopes: [peers:read]}")
+		r.add(key, origin, "is no list: give one entry for each key, such as - {kid: a, alg: HS256, file: a.secret, scopes: "+
+			"[peers:read]}")
 		return nil
 	}
 	fields := []string{"kid", "alg", "file", "value", "scopes", "not_after"}

@@ -50,29 +50,31 @@ func problems(t *testing.T, opts config.Options) []string {
 
 func TestUnknown(t *testing.T) {
 	for text, want := range map[string]string{
-		"node:\n  listen_prot: 5":                "w.yaml:2: node.listen_prot: is unknown (is node.listen_port meant?)",
-		"lgo: {level: info}":                     "w.yaml:1: lgo: is unknown (is log meant?)",
-		"# x\n\nlisten_port: 5":                  "w.yaml:3: listen_port: is unknown (is node.listen_port meant?)",
-		"api:\n  auth:\n    bearer_tokne: x":     "w.yaml:3: api.auth.bearer_tokne: is unknown (is api.auth.bearer_token meant?)",
-		"api:\n  auth:\n    bearer_token_fil: x": "w.yaml:3: api.auth.bearer_token_fil: is unknown (is api.auth.bearer_token_file meant?)",
-		"node:\n  zzzzzzzzzz: 1":                 "w.yaml:2: node.zzzzzzzzzz: is unknown: leave it out; docs/configuration.md has all that there are",
-		"node:\n  state_file: /x":                "w.yaml:2: node.state_file: is unknown",
-		"node: {mtu: 1300, mtu: 1301}":           "w.yaml:1: node.mtu: is there twice: leave one out",
-		"log:\n  level:\n":                       "w.yaml:2: log.level: has no value: give one, or leave the line out",
-		"log: [a]":                               "w.yaml:1: log: is a section: write what is in it below it, indented",
-		"log:\n  level: [info]":                  "w.yaml:2: log.level: is a list: give one value",
-		"log:\n  level: {a: b}":                  "w.yaml:2: log.level: is not a plain value: give a word or a number",
-		"node:\n  dns: {a: b}":                   "w.yaml:2: node.dns: is not a plain value: give a word or a number",
-		"node:\n  dns:\n  - 1.1.1.1\n  - [a]":    "w.yaml:4: node.dns: has an entry that is no plain value: give words or numbers",
-		"log:\n  level: !!binary aW5mbw==":       "w.yaml:2: log.level: has a tag of YAML, !!binary: leave it out",
-		"a: &x {b: c}\nlog: *x":                  "w.yaml:2: log: is an alias: write the value itself",
-		"a: &x {level: info}\nlog: {<<: *x}":     "w.yaml:2: log: has a key that is no plain name: write settings as 'name: value'",
-		"? [a]\n: b":                             "w.yaml:1: has a key that is no plain name: write settings as 'name: value'",
-		"- a":                                    "w.yaml:1: is no mapping: write settings as 'name: value'",
-		"just words":                             "w.yaml:1: is no mapping: write settings as 'name: value'",
-		"log: {":                                 "w.yaml: is not YAML: line 1: did not find expected node content",
-		"log: {level: info}\n---\nlog: {}":       "w.yaml: has more than one document",
-		"#" + strings.Repeat("x", 1<<20):         "w.yaml: is longer than 1048576 bytes",
+		"node:\n  listen_prot: 5":            "w.yaml:2: node.listen_prot: is unknown (is node.listen_port meant?)",
+		"lgo: {level: info}":                 "w.yaml:1: lgo: is unknown (is log meant?)",
+		"# x\n\nlisten_port: 5":              "w.yaml:3: listen_port: is unknown (is node.listen_port meant?)",
+		"api:\n  auth:\n    bearer_tokne: x": "w.yaml:3: api.auth.bearer_tokne: is unknown (is api.auth.bearer_token meant?)",
+		"api:\n  auth:\n    bearer_token_fil: x": "w.yaml:3: api.auth.bearer_token_fil: is unknown (is api.auth.bearer_token_file " +
+			"meant?)",
+		"node:\n  zzzzzzzzzz: 1": "w.yaml:2: node.zzzzzzzzzz: is unknown: leave it out; docs/configuration.md has " +
+			"all that there are",
+		"node:\n  state_file: /x":             "w.yaml:2: node.state_file: is unknown",
+		"node: {mtu: 1300, mtu: 1301}":        "w.yaml:1: node.mtu: is there twice: leave one out",
+		"log:\n  level:\n":                    "w.yaml:2: log.level: has no value: give one, or leave the line out",
+		"log: [a]":                            "w.yaml:1: log: is a section: write what is in it below it, indented",
+		"log:\n  level: [info]":               "w.yaml:2: log.level: is a list: give one value",
+		"log:\n  level: {a: b}":               "w.yaml:2: log.level: is not a plain value: give a word or a number",
+		"node:\n  dns: {a: b}":                "w.yaml:2: node.dns: is not a plain value: give a word or a number",
+		"node:\n  dns:\n  - 1.1.1.1\n  - [a]": "w.yaml:4: node.dns: has an entry that is no plain value: give words or numbers",
+		"log:\n  level: !!binary aW5mbw==":    "w.yaml:2: log.level: has a tag of YAML, !!binary: leave it out",
+		"a: &x {b: c}\nlog: *x":               "w.yaml:2: log: is an alias: write the value itself",
+		"a: &x {level: info}\nlog: {<<: *x}":  "w.yaml:2: log: has a key that is no plain name: write settings as 'name: value'",
+		"? [a]\n: b":                          "w.yaml:1: has a key that is no plain name: write settings as 'name: value'",
+		"- a":                                 "w.yaml:1: is no mapping: write settings as 'name: value'",
+		"just words":                          "w.yaml:1: is no mapping: write settings as 'name: value'",
+		"log: {":                              "w.yaml: is not YAML: line 1: did not find expected node content",
+		"log: {level: info}\n---\nlog: {}":    "w.yaml: has more than one document",
+		"#" + strings.Repeat("x", 1<<20):      "w.yaml: is longer than 1048576 bytes",
 	} {
 		require.Contains(t, strings.Join(problems(t, options(t, text)), "\n"), want, text[:min(len(text), 80)])
 	}
@@ -94,7 +96,8 @@ func TestSecretFiles(t *testing.T) {
 	write(t, other, "three.secret", secretText+"3\r\n")
 	headers := write(t, other, "headers", "a=b")
 
-	require.Equal(t, []string{"w.yaml:2: tracing.headers_file: /nowhere: is not there: make it, or mend its name"}, problems(t, opts))
+	require.Equal(t, []string{"w.yaml:2: tracing.headers_file: /nowhere: is not there: make it, or mend its name"}, problems(t,
+		opts))
 	opts.Environ = append(opts.Environ, "WAYLUME_TRACING_HEADERS_FILE="+headers)
 	token := func(want string, from config.Origin) {
 		t.Helper()
@@ -110,7 +113,8 @@ func TestSecretFiles(t *testing.T) {
 	token("1", config.Origin{Source: config.FromFile, Where: opts.File + ":1", SecretFile: filepath.Join(dir, "one.secret")})
 	dotenv := write(t, other, ".env", "WAYLUME_API_AUTH_BEARER_TOKEN_FILE=two.secret\nOTHER=x\n")
 	token("2", config.Origin{
-		Source: config.FromDotenv, Where: "WAYLUME_API_AUTH_BEARER_TOKEN_FILE in " + dotenv, SecretFile: filepath.Join(other, "two.secret"),
+		Source: config.FromDotenv, Where: "WAYLUME_API_AUTH_BEARER_TOKEN_FILE in " + dotenv, SecretFile: filepath.Join(other,
+			"two.secret"),
 	})
 	opts.Environ = append(opts.Environ, "WAYLUME_API_AUTH_BEARER_TOKEN="+secretText+"4")
 	token("4", config.Origin{Source: config.FromEnvironment, Where: "WAYLUME_API_AUTH_BEARER_TOKEN"})
@@ -124,7 +128,8 @@ func TestSecretFiles(t *testing.T) {
 
 	opts.Environ = append(opts.Environ, "WAYLUME_API_AUTH_BEARER_TOKEN_FILE=two.secret")
 	require.Equal(t, []string{
-		"WAYLUME_API_AUTH_BEARER_TOKEN_FILE: api.auth.bearer_token: is given beside its file (WAYLUME_API_AUTH_BEARER_TOKEN): give one of them",
+		"WAYLUME_API_AUTH_BEARER_TOKEN_FILE: api.auth.bearer_token: is given beside its file (WAYLUME_API_AUTH_BEARER_TOKEN): give " +
+			"one of them",
 	}, problems(t, opts))
 }
 
@@ -172,7 +177,8 @@ func TestExposed(t *testing.T) {
 	require.NoError(t, os.Chmod(dotenv, 0o640))
 	require.Contains(t, problems(t, opts)[0], ".env: has a secret, and others than its owner may use it")
 	write(t, filepath.Dir(opts.File), ".env", secretText+"-x\n")
-	require.Equal(t, []string{".env: is no file of variables: write NAME=value on each line"}, problems(t, opts))
+	require.Equal(t, []string{".env: line 1 is no variable: write NAME=value, with letters, digits and _ in the name"}, problems(t,
+		opts))
 }
 
 // Where the file is, and what its relative paths count from.
@@ -182,7 +188,8 @@ func TestFile(t *testing.T) {
 	loaded, err := config.Load(opts)
 	require.NoError(t, err)
 	require.Equal(t, filepath.Join(dir, "keys", "node.key"), loaded.Config.Node.PrivateKeyFile)
-	require.Equal(t, []config.Address{{Network: "unix", Address: filepath.Join(dir, "a.sock")}, {Network: "tcp", Address: "127.0.0.1:5"}},
+	require.Equal(t, []config.Address{{Network: "unix", Address: filepath.Join(dir, "a.sock")}, {Network: "tcp",
+		Address: "127.0.0.1:5"}},
 		loaded.Config.API.Listen)
 	require.Empty(t, loaded.Config.Audit.File)
 	file := opts.File

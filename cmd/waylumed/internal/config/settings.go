@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,10 +31,8 @@ func Settings(stateDir string) []Setting {
 		one("profile", func(c *Config) *string { return &c.Profile }, oneOf(Standard, Production), Standard,
 			"What is insisted on: "+Production+" refuses to start unless what a node on the internet needs is on"),
 	}
-	for _, part := range [][]Setting{nodeSettings(stateDir), kernelSettings(), apiSettings(), authSettings(), limitSettings(), otherSettings()} {
-		list = append(list, part...)
-	}
-	return list
+	return slices.Concat(list, nodeSettings(stateDir), kernelSettings(), apiSettings(), authSettings(), limitSettings(),
+		otherSettings())
 }
 
 func nodeSettings(stateDir string) []Setting {
@@ -67,8 +66,9 @@ func nodeSettings(stateDir string) []Setting {
 			"What all peers together may download", reloadable),
 		one("node.upload", func(c *Config) *shaping.Rate { return &c.Node.SpeedLimit.Upload }, rate(), "unlimited",
 			"What all peers together may upload", reloadable),
-		one("node.checkpoint_period", func(c *Config) *time.Duration { return &c.Node.CheckpointPeriod }, duration(time.Second, maxPeriod),
-			words.InWords(wgnode.DefaultCheckpointPeriod), "How often usage is stored: what moved since is forgotten when the process is killed"),
+		one("node.checkpoint_period", func(c *Config) *time.Duration { return &c.Node.CheckpointPeriod },
+			duration(time.Second, maxPeriod), words.InWords(wgnode.DefaultCheckpointPeriod),
+			"How often usage is stored: what moved since is forgotten when the process is killed"),
 		one("node.sync_period", func(c *Config) *time.Duration { return &c.Node.SyncPeriod }, duration(time.Second, maxPeriod),
 			words.InWords(wgnode.DefaultSyncPeriod), "How often the dataplane is compared with what it should be, and mended"),
 		one("node.usage_log", func(c *Config) *time.Duration { return &c.Node.UsageLog },

@@ -97,7 +97,8 @@ func (l *Loaded) WriteText(w io.Writer) error {
 	return nil
 }
 
-// WriteYAML writes a file that [Load] reads to the same configuration, but for secrets that have no file of their own: in place of
+// WriteYAML writes a file that [Load] reads to the same configuration, but for secrets that have no file of their own: in place
+// of
 // such a one stands what Load refuses.
 func (l *Loaded) WriteYAML(w io.Writer) error {
 	t := treeWriter{w: w}
@@ -125,7 +126,8 @@ func (t *treeWriter) printf(format string, args ...any) {
 	}
 }
 
-// enter writes the names of the sections that a key is in, where they are not those that the last one was in, and returns its own.
+// enter writes the names of the sections that a key is in, where they are not those that the last one was in, and returns its
+// own.
 func (t *treeWriter) enter(key string) (indent, name string) {
 	parts := strings.Split(key, ".")
 	section := parts[:len(parts)-1]

@@ -216,7 +216,8 @@ func TestPlaces(t *testing.T) {
 	r.readEnv(map[string]string{"WAYLUME_LOG_LEVEL": "loud", FileEnv: "x"}, FromDotenv, ".env", "/")
 	set := pflag.NewFlagSet("", pflag.ContinueOnError)
 	flags := Register(set, "/state")
-	require.NoError(t, set.Parse([]string{"--mtu=1300", "--mtu", "7", "--source-addrs", "192.0.2.1", "--source-addrs=y,2001:db8::1", "--api-docs"}))
+	require.NoError(t, set.Parse([]string{"--mtu=1300", "--mtu", "7", "--source-addrs", "192.0.2.1", "--source-addrs=y,2001:db8::1",
+		"--api-docs"}))
 	r.readFlags(flags, "/")
 	cfg, _ := r.resolve()
 	require.True(t, cfg.API.Docs)
@@ -235,7 +236,8 @@ func TestPlaces(t *testing.T) {
 		"w.yaml:2: node.mtu: \"5" + not,
 		`w.yaml:3: node.dns[0]: "x" is not an IP address: give such as 192.0.2.1 or 2001:db8::1`,
 	}, texts)
-	require.Equal(t, []Problem{{Where: "WAYLUME_LISTEN_PROT", Text: "is no setting (is WAYLUME_LISTEN_PORT meant?), and does nothing"}}, r.warnings)
+	require.Equal(t, []Problem{{Where: "WAYLUME_LISTEN_PROT", Text: "is no setting (is WAYLUME_LISTEN_PORT meant?), and does " +
+		"nothing"}}, r.warnings)
 }
 
 func TestNearest(t *testing.T) {

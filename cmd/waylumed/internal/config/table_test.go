@@ -53,7 +53,8 @@ func TestWordsOfUp(t *testing.T) {
 	set := pflag.NewFlagSet("", pflag.ContinueOnError)
 	config.Register(set, "/state")
 	for _, flag := range []string{
-		"state", "private-key-file", "listen-port", "endpoint", "dns", "dataplane", "interface", "uplink", "nat", "source-addrs", "fwmark",
+		"state", "private-key-file", "listen-port", "endpoint", "dns", "dataplane", "interface", "uplink", "nat", "source-addrs",
+		"fwmark",
 		"leave-firewalls", "control-ports", "control-allow", "usage-log", "usage-retention",
 	} {
 		require.NotNil(t, set.Lookup(flag), flag)
@@ -65,8 +66,14 @@ func TestWordsOfUp(t *testing.T) {
 		require.True(t, unicode.IsUpper(rune(usage[0])) || f.Name == config.FileFlag, f.Name)
 	})
 	usages := set.FlagUsages()
-	require.Contains(t, usages, "--listen-port UDP-port")
-	require.Contains(t, usages, "--log-redaction word")
+	for _, help := range []string{
+		"--listen-port port ", "--dns addresses ", "--pool prefixes ", "--api-tls-cert-file file ", "--state directory ",
+		"--store word ",
+		"--api-socket-uids IDs ", "--mtu number ", "--tracing-sample-ratio number ", "--api-docs  ", "--api-auth-bearer-scopes scopes ",
+	} {
+		require.Contains(t, usages, help)
+	}
+	require.Contains(t, usages, "--log-redaction word ")
 	require.NotContains(t, usages, "bearer-token ")
 }
 

@@ -26,7 +26,11 @@ func (r *reader) readYAML(data []byte, file, base string) {
 	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
 		return // nothing but comments
 	} else if err != nil {
-		r.add("", whole, "is not YAML: %s", clip(strings.TrimPrefix(err.Error(), "yaml: ")))
+		what := strings.TrimPrefix(err.Error(), "yaml: ")
+		if strings.Contains(what, "anchor") { // which it names, and which may be a secret that begins with a star
+			what = "a value begins with * and names no anchor: put it in quotes"
+		}
+		r.add("", whole, "is not YAML: %s", clip(what))
 		return
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -21,6 +22,7 @@ import (
 	"github.com/waylume/waylume/wgnode/httpapi/idempotency"
 	"github.com/waylume/waylume/wgnode/httpapi/idempotency/boltkeys"
 	"github.com/waylume/waylume/wgnode/httpapi/metrics"
+	"github.com/waylume/waylume/wgnode/httpapi/privacy"
 )
 
 // api is what answers requests, with all that stands around the routes.
@@ -33,7 +35,7 @@ type api struct {
 	events  *eventstream.Handler
 	metrics *metrics.HTTP
 	sources *source.Resolver
-	handler http.Handler
+	handler atomic.Pointer[http.Handler] // as the configuration in force has it
 }
 
 // openAPI makes the API of the node.
@@ -58,7 +60,7 @@ func (d *daemon) openAPI(ctx context.Context) (_ *api, err error) {
 		return nil, err
 	}
 	d.mount(a)
-	a.metrics = metrics.NewHTTP(metrics.HTTPOptions{Pattern: a.routes.Pattern})
+	a.metrics = metrics.NewHTTP(metrics.HTTPOptions{Pattern: a.routes.Pattern, AuthReasons: reasons()})
 	if err := d.openAuth(a, cfg); err != nil {
 		return nil, err
 	}
@@ -68,8 +70,19 @@ func (d *daemon) openAPI(ctx context.Context) (_ *api, err error) {
 	if err := d.openKeys(ctx, a, cfg); err != nil {
 		return nil, err
 	}
-	a.handler, err = d.compose(a, cfg)
-	return a, err
+	return a, d.recompose(a, cfg)
+}
+
+// ServeHTTP answers a request as the configuration in force has it.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) { (*a.handler.Load()).ServeHTTP(w, r) }
+
+// recompose puts around the routes what a configuration says.
+func (d *daemon) recompose(a *api, cfg config.Config) error {
+	handler, err := d.compose(a, cfg)
+	if err == nil {
+		a.handler.Store(&handler)
+	}
+	return err
 }
 
 // mount adds what is about the program, not the node.
@@ -84,14 +97,19 @@ func (d *daemon) mount(a *api) {
 		Summary:     "Read the configuration anew",
 		Description: "What can be changed while the program runs is; what cannot is named. If anything is wrong nothing is changed.",
 	}, auth.NodeAdmin, http.HandlerFunc(d.answerReload))
+	a.routes.Mount(huma.Operation{
+		OperationID: "get-privacy", Method: http.MethodGet, Path: httpapi.Prefix + "/privacy", Tags: []string{"node"},
+		Summary:     "What is kept of customers",
+		Description: "What it is, why, where and for how long, from the settings in force.",
+	}, "", privacy.Handler(d.privacy))
 }
 
 func (d *daemon) openAuth(a *api, cfg config.Config) error {
 	c := auth.Config{
 		Trust: trust(cfg), Skew: skew(cfg.API.Auth.ClockSkew), UsedTokens: filepath.Join(cfg.Node.State, "tokens"),
 		MaxBody: int64(cfg.API.Limits.Body), Sources: a.sources, Logger: d.log,
+		OnRefusal: func(reason auth.Reason) { a.metrics.AuthFailed(string(reason)) },
 		OnIntrusion: func(i auth.Intrusion) {
-			a.metrics.AuthFailed(string(i.Reason))
 			d.log.Warn("somebody tries to get in", "from", i.Source.String(), "failures", i.Failures, "since", i.Since, "reason", string(i.Reason))
 		},
 	}
@@ -120,7 +138,13 @@ func (d *daemon) openAudit(a *api, cfg config.Config) (err error) {
 	}
 	a.audit, err = audit.Open(cfg.Audit.File, audit.Options{
 		Retention: cfg.Audit.Retention, Route: a.routes.Pattern, Logger: d.log,
-		Source: func(r *http.Request) string { return a.sources.Of(r).String() },
+		Source: func(r *http.Request) string {
+			from := a.sources.Of(r)
+			if !from.Addr.IsValid() {
+				return from.String()
+			}
+			return d.Log.Addr(from.Addr)
+		},
 	})
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/waylume/waylume/cmd/waylumed/internal/allowlist"
 	"github.com/waylume/waylume/cmd/waylumed/internal/config"
 	"github.com/waylume/waylume/cmd/waylumed/internal/host"
 	"github.com/waylume/waylume/cmd/waylumed/internal/privilege"
@@ -44,6 +46,8 @@ type Log struct {
 	Logger *slog.Logger
 	// Reload has the log be as the configuration says.
 	Reload func(config.Log) error
+	// Addr is an address as the log would have it.
+	Addr func(netip.Addr) string
 }
 
 // daemon is a node with all that is around it.
@@ -58,6 +62,7 @@ type daemon struct {
 	store     *metrics.Store
 	node      *wgnode.Node
 	api       *api
+	allow     *allowlist.List // nil: none
 	ends      []func() error
 }
 

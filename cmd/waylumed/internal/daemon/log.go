@@ -28,5 +28,5 @@ func NewLog(w io.Writer, cfg config.Log) (Log, error) {
 	if err := set(cfg); err != nil {
 		return Log{}, err
 	}
-	return Log{Logger: slog.New(redactor.Handler(inner)), Reload: set}, nil
+	return Log{Logger: slog.New(redactor.Handler(inner)), Reload: set, Addr: redactor.Addr}, nil
 }

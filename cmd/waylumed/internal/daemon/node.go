@@ -91,6 +91,15 @@ func (d *daemon) nodeConfig() wgnode.Config {
 	return node
 }
 
+// refreshControlAllow has those reach the control ports whom the configuration in force and the allowlist name.
+func (d *daemon) refreshControlAllow(ctx context.Context) error {
+	var list []netip.Prefix
+	if d.allow != nil {
+		list = d.allow.Prefixes()
+	}
+	return d.setControlAllow(ctx, list)
+}
+
 // setControlAllow has a list of prefixes reach the control ports, beside those of the configuration.
 func (d *daemon) setControlAllow(ctx context.Context, list []netip.Prefix) error {
 	dp, ok := d.choice.Dataplane.(interface {

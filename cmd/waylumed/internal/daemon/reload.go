@@ -37,10 +37,13 @@ func (d *daemon) reload(ctx context.Context, why string) ([]config.Change, error
 	if err := d.node.SetNodeSpeedLimit(ctx, next.Config.Node.SpeedLimit); err != nil {
 		return nil, errors.Join(err, d.api.auth.Reload(trust(before.Config)))
 	}
-	if err := d.Log.Reload(next.Config.Log); err != nil {
-		return nil, err
+	if err := errors.Join(d.recompose(d.api, next.Config), d.Log.Reload(next.Config.Log)); err != nil {
+		return nil, err // a mistake in this program: the configuration has been checked
 	}
 	d.loaded.Store(next)
+	if err := d.refreshControlAllow(ctx); err != nil {
+		return changes, err
+	}
 	for _, c := range changes {
 		if c.Reloadable {
 			d.log.InfoContext(ctx, "took over a setting", "setting", c.Key, "old", c.Old, "new", c.New, "why", why)

@@ -28,7 +28,6 @@ type servers struct {
 	listeners []net.Listener
 	admin     *http.Server // nil: none
 	adminAt   net.Listener
-	allow     *allowlist.List // nil: none
 }
 
 // Names of sockets that a supervisor has opened (FileDescriptorName=). Whatever has another name is the API's.
@@ -44,13 +43,13 @@ func (d *daemon) openServers(ctx context.Context) (*servers, error) {
 	}
 	d.api = s.api
 	if cfg.Allowlist.Set() {
-		s.allow = allowlist.New(allowlist.Config{
+		s.d.allow = allowlist.New(allowlist.Config{
 			File: cfg.Allowlist.File, URL: cfg.Allowlist.URL, Refresh: cfg.Allowlist.Refresh, Apply: d.setControlAllow, Logger: d.log,
 			Last: filepath.Join(cfg.Node.State, "allowlist"),
 		})
 	}
 	limits := cfg.API.Limits
-	s.server = guard.NewServer(s.api.handler, guard.ServerConfig{
+	s.server = guard.NewServer(s.api, guard.ServerConfig{
 		HeaderTimeout: limits.HeaderTime, ReadTimeout: limits.RequestTime, WriteTimeout: 2 * limits.RequestTime, IdleTimeout: limits.IdleTime,
 		MaxHeaderBytes: int(limits.Header), Logger: d.log,
 	})
@@ -93,8 +92,8 @@ func (s *servers) add(l net.Listener, loopback bool) error {
 	}
 	l = bounded
 	if _, isTCP := l.Addr().(*net.TCPAddr); isTCP {
-		if s.allow != nil && !loopback {
-			l = s.allow.Listener(l)
+		if s.d.allow != nil && !loopback {
+			l = s.d.allow.Listener(l)
 		}
 		if s.api.certs != nil {
 			l = tls.NewListener(l, s.api.certs.TLSConfig())
@@ -141,12 +140,12 @@ func (s *servers) certificateEnds() time.Time {
 
 // serve answers requests, and does what recurs, in goroutines of a group, until the work ends.
 func (s *servers) serve(work context.Context, group *errgroup.Group) error {
-	if s.allow != nil {
-		if err := s.allow.Load(work); err != nil {
+	if s.d.allow != nil {
+		if err := s.d.allow.Load(work); err != nil {
 			return err
 		}
 		group.Go(func() error {
-			s.allow.Run(work)
+			s.d.allow.Run(work)
 			return nil
 		})
 	}

@@ -74,11 +74,13 @@ func TestChecks(t *testing.T) {
 	require.Equal(t, "UsageLogPeriod", problems[1].Field)
 
 	problems = words.Kernel(kernel.Config{
-		Interface: "0", SourceAddrs: []netip.Addr{netip.IPv6Loopback()}, ControlAllow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+		Interface: "0", SourceAddrs: []netip.Addr{netip.IPv6Loopback()},
+		ControlAllow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	})
 	require.Len(t, problems, 3)
 	require.Equal(t, "Interface", problems[0].Field)
 	require.Regexp(t, `^"0": use `, problems[0].Text)
 	require.Equal(t, "SourceAddrs", problems[1].Field)
-	require.Equal(t, words.Problem{Field: "ControlAllow", Text: "set without ControlPorts: name the ports that it is about"}, problems[2])
+	require.Equal(t, words.Problem{Field: "ControlAllow", Text: "set without ControlPorts: name the ports that it is about"},
+		problems[2])
 }
