@@ -8,3 +8,6 @@ var (
 	Cursor     = cursor
 	SnakeCase  = snakeCase
 )
+
+// Cursor is that of a place.
+func (p place) Cursor() string { return p.cursor() }

@@ -20,7 +20,7 @@ func after(p param.Page) (uint64, error) {
 	}
 	text, err := base64.RawURLEncoding.Strict().DecodeString(p.Cursor)
 	if number, ok := strings.CutPrefix(string(text), "after "); err == nil && ok {
-		if sequence, err := strconv.ParseUint(number, 10, 64); err == nil && strconv.FormatUint(sequence, 10) == number {
+		if sequence, err := strconv.ParseUint(number, 10, 64); err == nil && cursor(sequence) == p.Cursor {
 			return sequence, nil
 		}
 	}

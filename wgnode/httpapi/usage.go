@@ -195,7 +195,7 @@ func usageAfter(cursor string) (*place, error) {
 	}
 	text, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	var p place
-	if err != nil || json.Unmarshal(text, &p) != nil || p.Name == "" {
+	if err != nil || json.Unmarshal(text, &p) != nil || p.cursor() != cursor {
 		return nil, badCursor()
 	}
 	return &p, nil
