@@ -169,7 +169,7 @@ func (a *Authenticator) use(kid string, claims *payload) *refusal {
 	case errors.Is(err, replay.ErrUsed):
 		return denied(Replayed, "the token was used before (jti): sign each request anew")
 	case errors.Is(err, replay.ErrExpired):
-		return denied(WrongTime, "the token has expired while its request came: sign each request when it is sent")
+		return denied(WrongTime, "the token has expired by the latest time that the node has seen: sign each request when it is sent")
 	case errors.Is(err, replay.ErrFull):
 		return unavailable(TooManyTokens, "the node remembers as many tokens as it may: try again later, with a new one", err)
 	default:
