@@ -113,3 +113,34 @@ func TestTableModel(t *testing.T) {
 		})
 	})
 }
+
+// Whatever a header says, it counts from a proxy alone, and only an address that is the last one or follows trusted ones alone.
+func FuzzOf(f *testing.F) {
+	f.Add("192.0.2.1, 203.0.113.9, 10.0.0.2", `for="[2001:db8::1]:443";by=x, for=10.0.0.1`)
+	f.Add(",,,", `for=",;=`)
+	proxy := netip.MustParsePrefix("10.0.0.0/8")
+	f.Fuzz(func(t *testing.T, xff, forwarded string) {
+		for _, header := range []string{source.XForwardedFor, source.Forwarded} {
+			r, err := source.New(header, proxy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req := &http.Request{RemoteAddr: "198.51.100.7:1", Header: http.Header{"X-Forwarded-For": {xff}, "Forwarded": {forwarded}}}
+			if got := r.Of(req).String(); got != "198.51.100.7" {
+				t.Fatal(got)
+			}
+			req.RemoteAddr = "10.0.0.1:1"
+			first := r.Of(req)
+			if !first.Addr.IsValid() || !first.Group().Contains(first.Addr) {
+				t.Fatal(first)
+			}
+			// What a client has put in front changes nothing, once an address that is not a proxy's follows.
+			if !r.Trusts(first.Addr) {
+				req.Header = http.Header{"X-Forwarded-For": {"192.0.2.66", xff}, "Forwarded": {"for=192.0.2.66", forwarded}}
+				if got := r.Of(req); got != first {
+					t.Fatal(got, first)
+				}
+			}
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -213,4 +214,28 @@ func TestJournalThatCannotBeWritten(t *testing.T) {
 	require.ErrorIs(t, c.Use(id(1), time.Unix(100, 0), 150), ErrUsed, "nobody knows whether it was written")
 	require.NoError(t, c.Use(id(2), time.Unix(100, 0), 150))
 	require.NoError(t, c.Close())
+}
+
+// Whatever is in the files, the journal opens, and says whether it has all.
+func FuzzJournal(f *testing.F) {
+	f.Add([]byte(magic+" a 0\n"), []byte(nil))
+	f.Add([]byte(magic+" a 7\n0123456789012345678901234567890112345678"), []byte("x"))
+	f.Fuzz(func(t *testing.T, current, old []byte) {
+		path := filepath.Join(t.TempDir(), "used")
+		require.NoError(t, os.WriteFile(path, current, 0o600))
+		require.NoError(t, os.WriteFile(path+".old", old, 0o600))
+		j := open(t, path, "a", 100)
+		floor := j.Floor()
+		if !bytes.HasPrefix(current, []byte(magic+" a ")) || !bytes.HasPrefix(old, []byte(magic+" a ")) {
+			require.GreaterOrEqual(t, floor, int64(105))
+		}
+		c := New(10, j, time.Unix(100, 0))
+		used := c.Len()
+		require.NoError(t, c.Close())
+		j = open(t, path, "a", 100)
+		require.Equal(t, floor, j.Floor())
+		c = New(10, j, time.Unix(100, 0))
+		require.Equal(t, used, c.Len())
+		require.NoError(t, c.Close())
+	})
 }
