@@ -30,6 +30,8 @@ const (
 )
 
 // Problem is the body of an answer to a request that failed. It is an error.
+//
+//nolint:errname // that is what RFC 9457 calls it
 type Problem struct {
 	Type   Type   `json:"type" format:"uri-reference" doc:"What kind of problem it is; it never changes."`
 	Title  string `json:"title" doc:"The kind, in words."`
@@ -68,14 +70,15 @@ func (p *Problem) Because(err error) *Problem {
 
 // Error is one line for a person.
 func (p *Problem) Error() string {
-	text := p.Title
+	var text strings.Builder
+	text.WriteString(p.Title)
 	if p.Detail != "" {
-		text += ": " + p.Detail
+		text.WriteString(": " + p.Detail)
 	}
 	for _, f := range p.Faults {
-		text += "; " + f.Location + ": " + f.Message
+		text.WriteString("; " + f.Location + ": " + f.Message)
 	}
-	return text
+	return text.String()
 }
 
 // Unwrap gives the reason.
