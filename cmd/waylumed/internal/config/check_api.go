@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/waylume/waylume/cmd/waylumed/internal/allowlist"
 	"github.com/waylume/waylume/cmd/waylumed/internal/words"
 	"github.com/waylume/waylume/wgnode/keyfile"
 )
@@ -165,32 +165,12 @@ func (c checker) lists() {
 	}
 }
 
-// checkAllowlist reads a list of prefixes, one to a line, with comments after #.
+// checkAllowlist reads a list of prefixes.
 func checkAllowlist(path string) error {
 	data, err := readFile(path)
 	if err != nil {
 		return err
 	}
-	_, err = ParseAllowlist(data)
+	_, err = allowlist.Parse(data)
 	return err
-}
-
-// ParseAllowlist reads addresses and prefixes, one to a line; what follows # is a comment. The error names the first line that is
-// neither.
-func ParseAllowlist(data []byte) ([]netip.Prefix, error) {
-	var prefixes []netip.Prefix
-	n := 0
-	for line := range strings.Lines(string(data)) {
-		n++
-		text, _, _ := strings.Cut(line, "#")
-		if text = strings.TrimSpace(text); text == "" {
-			continue
-		}
-		p, err := words.Prefix(clip(text))
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", n, err)
-		}
-		prefixes = append(prefixes, p)
-	}
-	return prefixes, nil
 }

@@ -46,11 +46,11 @@ func otherSettings() []Setting {
 
 		one("allowlist.file", func(c *Config) *string { return &c.Allowlist.File }, optional(path("file")), words.None,
 			"Kernel dataplane: addresses and prefixes, one to a line, that alone reach the API's TCP ports and node.control_ports, "+
-				"beside this host and node.control_allow", inPath, reloadable),
+				"beside this host and node.control_allow", inPath),
 		one("allowlist.url", func(c *Config) *string { return &c.Allowlist.URL }, optional(source()), words.None,
-			"The same, from a URL", reloadable),
+			"The same, from a URL"),
 		one("allowlist.refresh", func(c *Config) *time.Duration { return &c.Allowlist.Refresh }, duration(10*time.Second, day), "5m",
-			"How often it is read again; the last good one holds while it cannot be", reloadable),
+			"How often it is read again; the last good one holds while it cannot be"),
 
 		one("run.drain_timeout", func(c *Config) *time.Duration { return &c.Run.DrainTimeout }, duration(0, time.Hour), "30s",
 			"How long an end waits for requests to be finished", reloadable),
