@@ -187,7 +187,7 @@ func (d *daemon) compose(a *api, cfg config.Config) (http.Handler, error) {
 		return nil, err
 	}
 	var inner http.Handler = a.routes
-	inner = a.keys.Middleware(inner)
+	inner = a.replays(a.keys.Middleware(inner))
 	if a.audit != nil {
 		inner = a.audit.Middleware(inner)
 	}
@@ -209,6 +209,16 @@ func (d *daemon) compose(a *api, cfg config.Config) (http.Handler, error) {
 		}
 	}
 	return guard.RequestID(d.recovered(guard.Headers(a.metrics.Middleware(open)))), nil
+}
+
+// replays counts the answers that were given before.
+func (a *api) replays(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r)
+		if w.Header().Get(idempotency.ReplayedHeader) != "" {
+			a.metrics.Replayed()
+		}
+	})
 }
 
 // anybody has everybody count as recognised, with no scope: for what is no secret.

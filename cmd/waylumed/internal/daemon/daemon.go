@@ -169,9 +169,7 @@ func (d *daemon) untilEnd(ctx, work context.Context) (reason string) {
 			return "something that cannot be done without has failed"
 		case <-d.Hangup:
 			d.service.Reloading()
-			if _, err := d.reload(work, "signal"); err != nil {
-				d.log.Error("the configuration stays as it was", "error", err)
-			}
+			d.reloadBySignal(work)
 			d.service.Ready(d.inWords())
 		}
 	}

@@ -54,6 +54,35 @@ func (d *daemon) reload(ctx context.Context, why string) ([]config.Change, error
 	return changes, nil
 }
 
+// reloadBySignal is reload, of which the log of changes has a record as of a request.
+func (d *daemon) reloadBySignal(ctx context.Context) {
+	err := d.audited(ctx, audit.Entry{Operation: "reload", Source: "signal", Subjects: []audit.Subject{{Kind: "node", ID: "configuration"}}},
+		func() error {
+			_, err := d.reload(ctx, "signal")
+			return err
+		})
+	if err != nil {
+		d.log.Error("the configuration stays as it was", "error", err)
+	}
+}
+
+// audited makes a change that is no request, and has it in the log of changes, without which it is not made.
+func (d *daemon) audited(ctx context.Context, e audit.Entry, change func() error) error {
+	if d.api.audit == nil {
+		return change()
+	}
+	c, err := d.api.audit.Begin(ctx, e)
+	if err != nil {
+		return err
+	}
+	err = change()
+	outcome := audit.Done
+	if err != nil {
+		outcome = audit.Failed
+	}
+	return errors.Join(err, c.End(ctx, audit.Result{Outcome: outcome}))
+}
+
 // Reloaded is the answer to a request for a reload.
 type Reloaded struct {
 	// Applied are the settings that are in force, Waiting those that a restart is needed for.
