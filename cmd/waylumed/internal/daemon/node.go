@@ -105,7 +105,7 @@ func (d *daemon) setControlAllow(ctx context.Context, list []netip.Prefix) error
 	dp, ok := d.choice.Dataplane.(interface {
 		SetControlAllow(context.Context, []netip.Prefix) error
 	})
-	if !ok { // the listener looks at the list itself
+	if !ok || len(d.config().Kernel().ControlPorts) == 0 { // the listener looks at the list itself, or there is nothing to reach
 		return nil
 	}
 	return dp.SetControlAllow(ctx, append(slices.Clone(d.config().Node.ControlAllow), list...))
@@ -135,7 +135,6 @@ func (d *daemon) startNode(ctx context.Context) error {
 	if err := d.node.Start(ctx); err != nil {
 		return d.choice.StartError(names(), err, d.config().Node.ListenPort)
 	}
-	d.log.Info("the node runs", "dataplane", d.choice.About)
 	return nil
 }
 

@@ -73,6 +73,8 @@ type namedListener struct {
 	err  error
 }
 
+func (l *namedListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }
+
 func (l *namedListener) Close() error {
 	l.once.Do(func() {
 		err := os.Remove(l.path)
