@@ -42,6 +42,12 @@ func (c *Client) TopUpAccount(ctx context.Context, id string, more api.Bytes, op
 	return ask[api.Usage](ctx, c, r)
 }
 
+// ResetAccountUsage begins an account's period anew, with nothing used, and returns its usage.
+func (c *Client) ResetAccountUsage(ctx context.Context, id string, opts ...Option) (api.Usage, error) {
+	r := write("reset an account's usage", http.MethodPost, opts, "api", "v1", "accounts", id, "reset-usage")
+	return ask[api.Usage](ctx, c, r)
+}
+
 // AccountUsage returns what an account's peers used together.
 func (c *Client) AccountUsage(ctx context.Context, id string) (api.Usage, error) {
 	return ask[api.Usage](ctx, c, read("get an account's usage", nil, "api", "v1", "accounts", id, "usage"))

@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -192,8 +191,18 @@ func TestOperations(t *testing.T) {
 			query: "account=family&from=2026-11-21T00%3A00%3A00Z&step=1h0m0s&to=2026-11-21T01%3A00%3A00Z"}},
 		"node": {func(ctx context.Context, c *client.Client) error { _, err := c.Node(ctx); return err },
 			api.Node{}, seen{method: "GET", path: "/api/v1/node"}},
-		"drain":   {func(ctx context.Context, c *client.Client) error { return c.Drain(ctx) }, nil, seen{method: "POST", path: "/api/v1/node/drain"}},
-		"undrain": {func(ctx context.Context, c *client.Client) error { return c.Undrain(ctx) }, nil, seen{method: "POST", path: "/api/v1/node/undrain"}},
+		"drain": {func(ctx context.Context, c *client.Client) error {
+			node, err := c.Drain(ctx)
+			require.True(t, node.Draining)
+			return err
+		}, api.Node{Draining: true}, seen{method: "POST", path: "/api/v1/node/drain"}},
+		"undrain": {func(ctx context.Context, c *client.Client) error { _, err := c.Undrain(ctx); return err },
+			api.Node{}, seen{method: "POST", path: "/api/v1/node/undrain"}},
+		"reset account": {func(ctx context.Context, c *client.Client) error {
+			_, err := c.ResetAccountUsage(ctx, "family")
+			return err
+		},
+			api.Usage{}, seen{method: "POST", path: "/api/v1/accounts/family/reset-usage"}},
 		"sync": {func(ctx context.Context, c *client.Client) error {
 			repairs, err := c.Sync(ctx)
 			require.Equal(t, []api.Repair{{What: "a rule"}}, repairs)
@@ -251,6 +260,34 @@ func TestUnixSocket(t *testing.T) {
 	require.Equal(t, "Bearer secret", s.requests()[0].header.Get("Authorization"))
 	require.NoError(t, listening.Close())
 	require.ErrorIs(t, <-done, http.ErrServerClosed)
+}
+
+// Who reads events is who asks for all else.
+func TestEventSource(t *testing.T) {
+	c, s := serving(t, client.Config{Authorize: client.Bearer("secret"), Timeout: time.Nanosecond}, ok(api.Node{}),
+		answering(http.StatusFound, "", "", "Location", "http://127.0.0.1:1"))
+	source, url := c.EventSource(map[string][]string{"kind": {"peer_added", "missed"}})
+	require.Zero(t, source.Timeout)
+	for _, want := range []int{http.StatusOK, http.StatusFound} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+		require.NoError(t, err)
+		response, err := source.Do(r)
+		require.NoError(t, err)
+		require.Equal(t, want, response.StatusCode)
+		require.NoError(t, response.Body.Close())
+		require.Empty(t, r.Header, "it is the caller's")
+	}
+	got := s.requests()[0]
+	require.Equal(t, "/api/v1/events?kind=peer_added&kind=missed", got.path+"?"+got.query)
+	require.Equal(t, "Bearer secret", got.header.Get("Authorization"))
+	require.Regexp(t, "^waylume-client/", got.header.Get("User-Agent"))
+
+	broken, _ := serving(t, client.Config{Authorize: func(*http.Request, []byte) error { return errors.New("no key") }}, ok(api.Node{}))
+	source, url = broken.EventSource(nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	require.NoError(t, err)
+	_, err = source.Do(r) //nolint:bodyclose // there is none
+	require.ErrorContains(t, err, "no key")
 }
 
 func TestPages(t *testing.T) {
@@ -325,43 +362,4 @@ func TestConcurrent(t *testing.T) {
 		keys[r.header.Get("Idempotency-Key")] = true
 	}
 	require.Len(t, keys, 160)
-}
-
-func TestConfigRefused(t *testing.T) {
-	for want, cfg := range map[string]client.Config{
-		"the whole path of the socket": {URL: "unix:api.sock"},
-		"is not where an API is":       {URL: "example.com:8080"},
-		"give such as":                 {URL: "ftp://example.com"},
-		"has a user in it":             {URL: "https://me:secret@example.com"},
-		"has a query":                  {URL: "https://example.com?x=1"},
-		"Attempts is 11":               {URL: "https://example.com", Attempts: 11},
-		"Timeout is -1s":               {URL: "https://example.com", Timeout: -time.Second},
-		"more than one line":           {URL: "https://example.com", UserAgent: "a\nb"},
-		"leave it out":                 {URL: "unix:/x", HTTPClient: http.DefaultClient},
-	} {
-		_, err := client.New(cfg)
-		require.ErrorContains(t, err, want)
-		require.NotContains(t, err.Error(), "secret")
-	}
-}
-
-func TestBearer(t *testing.T) {
-	for url, well := range map[string]bool{
-		"https://example.com": true, "http://127.0.0.1": true, "http://[::1]:80": true, "http://localhost": true,
-		"http://example.com": false, "http://10.0.0.1": false,
-	} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-		require.NoError(t, err)
-		require.Equal(t, well, client.Bearer("secret")(r, nil) == nil, url)
-		require.Equal(t, well, r.Header.Get("Authorization") == "Bearer secret", url)
-		require.Error(t, client.Bearer("two\nlines")(r, nil))
-	}
-	c, s := serving(t, client.Config{Authorize: func(*http.Request, []byte) error { return errors.New("no key") }}, ok(api.Node{}))
-	_, err := c.Node(t.Context())
-	require.ErrorContains(t, err, "no key")
-	require.Empty(t, s.requests(), "what is not signed is not sent")
-	require.NotErrorIs(t, err, client.ErrUnreachable)
-	_, _, err = c.Account(t.Context(), "..")
-	require.ErrorContains(t, err, `".." cannot be the name`)
-	require.True(t, strings.HasPrefix(c.URL(), "http://127.0.0.1:"))
 }

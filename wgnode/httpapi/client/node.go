@@ -14,16 +14,14 @@ func (c *Client) Node(ctx context.Context) (api.Node, error) {
 	return ask[api.Node](ctx, c, read("get the node", nil, "api", "v1", "node"))
 }
 
-// Drain has the node refuse new peers from now on. Those that it has stay.
-func (c *Client) Drain(ctx context.Context, opts ...Option) error {
-	_, err := c.do(ctx, write("drain the node", http.MethodPost, opts, "api", "v1", "node", "drain"))
-	return err
+// Drain has the node refuse new peers from now on, and returns it. The peers that it has stay.
+func (c *Client) Drain(ctx context.Context, opts ...Option) (api.Node, error) {
+	return ask[api.Node](ctx, c, write("drain the node", http.MethodPost, opts, "api", "v1", "node", "drain"))
 }
 
-// Undrain has the node take new peers again.
-func (c *Client) Undrain(ctx context.Context, opts ...Option) error {
-	_, err := c.do(ctx, write("end the drain", http.MethodPost, opts, "api", "v1", "node", "undrain"))
-	return err
+// Undrain has the node take new peers again, and returns it.
+func (c *Client) Undrain(ctx context.Context, opts ...Option) (api.Node, error) {
+	return ask[api.Node](ctx, c, write("end the drain", http.MethodPost, opts, "api", "v1", "node", "undrain"))
 }
 
 // Sync has the node make its dataplane what it should be, at once, and returns what it had to mend.
