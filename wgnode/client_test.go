@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 	"rsc.io/qr/coding"
+
+	"github.com/waylume/waylume/internal/qrtext"
 )
 
 // sampleClient is a configuration with every line.
@@ -67,14 +69,14 @@ func TestQRTextDecodes(t *testing.T) {
 		rows = append(rows, upper, lower)
 	}
 	for i := range width { // the quiet zone is light all around
-		for margin := range quietZone {
+		for margin := range qrtext.QuietZone {
 			for _, dark := range []bool{rows[margin][i], rows[width-1-margin][i], rows[i][margin], rows[i][width-1-margin]} {
 				require.False(t, dark, "quiet zone")
 			}
 		}
 	}
-	size := width - 2*quietZone
-	require.Equal(t, c.String(), decodeQR(t, size, func(x, y int) bool { return rows[y+quietZone][x+quietZone] }))
+	size := width - 2*qrtext.QuietZone
+	require.Equal(t, c.String(), decodeQR(t, size, func(x, y int) bool { return rows[y+qrtext.QuietZone][x+qrtext.QuietZone] }))
 }
 
 func TestQRPNGDecodes(t *testing.T) {
@@ -85,9 +87,9 @@ func TestQRPNGDecodes(t *testing.T) {
 	require.NoError(t, err)
 	code, err := c.qrCode()
 	require.NoError(t, err)
-	require.Equal(t, (code.Size+2*quietZone)*code.Scale, img.Bounds().Dx())
+	require.Equal(t, (code.Size+2*qrtext.QuietZone)*code.Scale, img.Bounds().Dx())
 	dark := func(x, y int) bool {
-		r, _, _, _ := img.At((x+quietZone)*code.Scale+code.Scale/2, (y+quietZone)*code.Scale+code.Scale/2).RGBA()
+		r, _, _, _ := img.At((x+qrtext.QuietZone)*code.Scale+code.Scale/2, (y+qrtext.QuietZone)*code.Scale+code.Scale/2).RGBA()
 		return r < 0x8000
 	}
 	require.Equal(t, c.String(), decodeQR(t, code.Size, dark))

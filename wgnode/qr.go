@@ -1,14 +1,11 @@
 package wgnode
 
 import (
-	"strings"
-
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 	"rsc.io/qr"
-)
 
-// quietZone is the margin, in modules, without which scanners miss a code (ISO/IEC 18004, section 5.3.8).
-const quietZone = 4
+	"github.com/waylume/waylume/internal/qrtext"
+)
 
 // qrCode encodes the configuration at the least error correction, which is ample on a screen and keeps the code of a
 // usual configuration within 80 columns.
@@ -28,27 +25,7 @@ func (c ClientConfig) QRText() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// Past the lower edge of an odd number of rows nothing is drawn, so that the code ends where its quiet zone does.
-	end := code.Size + quietZone
-	light := func(x, y int) bool { return y < end && !code.Black(x, y) }
-
-	var b strings.Builder
-	for y := -quietZone; y < end; y += 2 {
-		for x := -quietZone; x < end; x++ {
-			switch upper, lower := light(x, y), light(x, y+1); {
-			case upper && lower:
-				b.WriteRune('█')
-			case upper:
-				b.WriteRune('▀')
-			case lower:
-				b.WriteRune('▄')
-			default:
-				b.WriteByte(' ')
-			}
-		}
-		b.WriteByte('\n')
-	}
-	return b.String(), nil
+	return qrtext.Draw(code), nil
 }
 
 // QRPNG is the configuration as a QR code in a PNG image, black on white, with the quiet zone. It needs a private key.
