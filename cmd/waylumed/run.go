@@ -80,8 +80,9 @@ isolation that hold exactly, in the Linux kernel or with no privilege.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w\nRun '%s --help' for what there is", err, cmd.CommandPath())}
 	})
-	root.AddCommand(demoCommand(sys), upCommand(sys), statusCommand(sys), usageCommand(sys), doctorCommand(sys), backupCommand(sys),
-		rotateKeyCommand(sys), stateCommand(sys), configCommand(sys), initCommand(sys), runCommand(sys), auditCommand(sys), versionCommand(sys))
+	root.AddCommand(demoCommand(sys), upCommand(sys), runCommand(sys), initCommand(sys), configCommand(sys), doctorCommand(sys),
+		peersCommand(sys), accountsCommand(sys), statusCommand(sys), usageCommand(sys), drainCommand(sys),
+		undrainCommand(sys), backupCommand(sys), stateCommand(sys), rotateKeyCommand(sys), auditCommand(sys), versionCommand(sys))
 	return root
 }
 
