@@ -149,7 +149,7 @@ func (a *asking) limitAccount() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "limit ACCOUNT [RATE]",
 		Short: "Change the speed limit that an account's peers share",
-		Long:  "Limit changes what an account's peers have together. " + limitHelp,
+		Long:  "Limit changes what an account's peers have together.\n\n" + limitHelp,
 		Example: `  waylumed accounts limit family 200mbit
   waylumed accounts limit family --upload 50mbit`,
 		Args:              arguments(1, 2),
@@ -174,7 +174,7 @@ func (a *asking) capAccount() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cap ACCOUNT [AMOUNT]",
 		Short: "Change the data cap that an account's peers share",
-		Long:  "Cap changes what an account's peers may use together. " + capHelp,
+		Long:  "Cap changes what an account's peers may use together.\n\n" + capHelp,
 		Example: `  waylumed accounts cap family 1TiB --period monthly
   waylumed accounts cap family none`,
 		Args:              arguments(1, 2),

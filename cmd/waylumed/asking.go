@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -14,7 +15,7 @@ import (
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/ask"
 	"github.com/waylume/waylume/cmd/waylumed/internal/console"
-	"github.com/waylume/waylume/cmd/waylumed/internal/up"
+	"github.com/waylume/waylume/cmd/waylumed/internal/state"
 	"github.com/waylume/waylume/wgnode/httpapi/auth"
 	"github.com/waylume/waylume/wgnode/httpapi/client"
 )
@@ -36,18 +37,23 @@ says, with the token in the file that --token-file or WAYLUME_TOKEN_FILE names.`
 const whichPeer = `A PEER is a public key or an id, the first characters of one, at least 4, or a
 name. If that may be any of several, nothing is done and they are listed.`
 
-// flags are those of every command that asks a daemon.
+// flags are those of every command that asks a daemon and nobody else.
 func (a *asking) flags(cmd *cobra.Command, f *pflag.FlagSet) {
-	f.StringVar(&a.where.URL, "api", "", "`URL` of the daemon's API, as https://host:port or unix:/path (default as above)")
 	f.StringVar(&a.state, "state", "", "`directory` of the node's state, with the API's socket (default where up has it)")
-	f.StringVar(&a.where.TokenFile, "token-file", "", "`file` of a bearer token to send")
-	f.StringVar(&a.where.CAFile, "ca-file", "", "`file` of the certificates of the API's authorities, in PEM (default the system's)")
-	f.StringVar(&a.where.CertFile, "cert-file", "", "`file` of a certificate to show, in PEM")
-	f.StringVar(&a.where.KeyFile, "key-file", "", "`file` of that certificate's private key, in PEM")
 	f.BoolVar(&a.asJSON, "json", false, "print the answer as JSON, one document")
 	if err := cobra.MarkFlagDirname(f, "state"); err != nil {
 		panic(err) // a flag that is not there: a mistake in this file
 	}
+	a.apiFlags(cmd, f)
+}
+
+// apiFlags say where an API is, and who asks.
+func (a *asking) apiFlags(cmd *cobra.Command, f *pflag.FlagSet) {
+	f.StringVar(&a.where.URL, "api", "", "`URL` of the daemon's API, as https://host:port or unix:/path (default WAYLUME_API, else its socket)")
+	f.StringVar(&a.where.TokenFile, "token-file", "", "`file` of a bearer token to send")
+	f.StringVar(&a.where.CAFile, "ca-file", "", "`file` of the certificates of the API's authorities, in PEM (default the system's)")
+	f.StringVar(&a.where.CertFile, "cert-file", "", "`file` of a certificate to show, in PEM")
+	f.StringVar(&a.where.KeyFile, "key-file", "", "`file` of that certificate's private key, in PEM")
 	complete(cmd, "api", cobra.FixedCompletions([]string{"unix:", "https://", "http://127.0.0.1:"}, cobra.ShellCompDirectiveNoSpace|cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -58,45 +64,51 @@ func complete(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
 	}
 }
 
-// target says where the API is; named: somebody has said so.
-func (a *asking) target() (where ask.Where, named bool, err error) {
-	where = a.where
+// named reports that somebody has said where an API is, rather than where a node's state is.
+func (a *asking) named() bool {
+	return a.where.URL != "" || a.state == "" && a.sys.getenv("WAYLUME_API") != ""
+}
+
+// target says where the API is.
+func (a *asking) target() (ask.Where, error) {
+	where := a.where
 	if where.TokenFile == "" {
 		where.TokenFile = a.sys.getenv("WAYLUME_TOKEN_FILE")
 	}
 	switch {
 	case where.URL != "" && a.state != "":
-		return where, true, usageError{errors.New("--api and --state both say where the API is: give one of them")}
-	case where.URL == "" && a.state == "":
+		return where, usageError{errors.New("--api and --state both say where the API is: give one of them")}
+	case where.URL != "":
+		return where, nil
+	case a.named():
 		where.URL = a.sys.getenv("WAYLUME_API")
-	}
-	if where.URL != "" {
-		return where, true, nil
+		return where, nil
 	}
 	dir := a.state
 	if dir == "" {
 		home, _ := os.UserHomeDir() // without one, --api is asked for
-		dir = up.StateDir(a.sys.getenv, os.Geteuid() == 0, home)
+		dir = state.Dir(a.sys.getenv, os.Geteuid() == 0, home)
 	}
 	if dir == "" {
-		return where, false, usageError{errors.New("there is no home to look for the daemon's socket in: say where its API is with --api or WAYLUME_API")}
+		return where, usageError{errors.New("there is no home to look for the daemon's socket in: say where its API is with --api or WAYLUME_API")}
 	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return where, false, err
-	}
-	where.URL = "unix:" + ask.Socket(filepath.ToSlash(dir))
-	return where, a.state != "", nil
+	dir, err := filepath.Abs(dir)
+	where.URL = "unix:" + filepath.ToSlash(ask.Socket(dir))
+	return where, err
 }
 
 // do has a command ask the daemon for something that needs a scope.
 func (a *asking) do(cmd *cobra.Command, scope auth.Scope, f func(context.Context, *client.Client) error) error {
-	where, _, err := a.target()
+	where, err := a.target()
 	if err != nil {
 		return err
 	}
 	c, err := where.Client(readBuild(debug.ReadBuildInfo()).Version)
-	if err != nil {
-		return usageError{fmt.Errorf("%s", strings.TrimPrefix(err.Error(), "client: "))}
+	switch {
+	case errors.As(err, new(*fs.PathError)):
+		return err
+	case err != nil:
+		return usageError{errors.New(strings.TrimPrefix(err.Error(), "client: "))}
 	}
 	defer c.Close()
 	return ask.Explain(f(cmd.Context(), c), where.URL, string(scope))

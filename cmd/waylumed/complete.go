@@ -43,7 +43,7 @@ func (a *asking) completing(most int, list func(context.Context, *client.Client,
 			}
 			return nil, noFiles
 		}
-		where, _, err := a.target()
+		where, err := a.target()
 		if err != nil {
 			return nil, noFiles
 		}

@@ -19,7 +19,9 @@ func peersCommand(sys system) *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "peers",
 		Short: "List, add, change and remove the peers of a daemon that runs",
-		Long: `Peers are the devices that may use the node. ` + whichPeer + `
+		Long: `Peers are the devices that may use the node.
+
+` + whichPeer + `
 
 ` + whereAPI + `
 
@@ -70,7 +72,7 @@ func (a *asking) showPeer() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show PEER",
 		Short: "Show a peer, what it used and how it is connected",
-		Long:  "Show tells all that is known of a peer. " + whichPeer + "\n\nWith --json it is the peer alone.",
+		Long:  "Show tells all that is known of a peer.\n\n" + whichPeer + "\n\nWith --json it is the peer alone.",
 		Example: `  waylumed peers show phone
   waylumed peers show Wq3f --json`,
 		Args:              arguments(1, 1),
@@ -117,7 +119,9 @@ func (a *asking) removePeers() *cobra.Command {
 		Use:   "remove PEER...",
 		Short: "Remove peers",
 		Long: `Remove disconnects peers and forgets them, all that are named or none. Their
-addresses become free. ` + whichPeer + `
+addresses become free.
+
+` + whichPeer + `
 
 With --json it is an array of the peers as they were.`,
 		Example: `  waylumed peers remove phone
@@ -167,7 +171,7 @@ func (a *asking) suspension(verb, short, done string, suspended bool) *cobra.Com
 	return &cobra.Command{
 		Use:               verb + " PEER...",
 		Short:             short,
-		Long:              short + ", one after the other. " + whichPeer,
+		Long:              short + ", one after the other.\n\n" + whichPeer,
 		Example:           "  waylumed peers " + verb + " phone",
 		Args:              arguments(1, -1),
 		ValidArgsFunction: a.peers(-1),
@@ -224,7 +228,9 @@ func (a *asking) expirePeer() *cobra.Command {
 		Short: "Say when a peer ends",
 		Long: `Expire has nothing of a peer pass any more from TIME on, and removes it then, or
 after --keep. TIME is as 2026-12-31T12:00:00+01:00, a date, which is its midnight in
-UTC, a time from now as 24h or 30d, or never. ` + whichPeer,
+UTC, a time from now as 24h or 30d, or never.
+
+` + whichPeer,
 		Example: `  waylumed peers expire phone 30d
   waylumed peers expire phone 2026-12-31 --keep 7d
   waylumed peers expire phone never`,
@@ -255,7 +261,7 @@ func (a *asking) movePeer() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "move PEER [ACCOUNT]",
 		Short: "Put a peer into another account, or into none",
-		Long:  "Move puts a peer into an account that exists, whose limit and cap it shares from then on. " + whichPeer,
+		Long:  "Move puts a peer into an account that exists, whose limit and cap it shares from then on.\n\n" + whichPeer,
 		Example: `  waylumed peers move phone family
   waylumed peers move phone --out`,
 		Args:              arguments(1, 2),

@@ -128,7 +128,9 @@ func (a *asking) rekeyPeer() *cobra.Command {
 		Short: "Give a peer another key, and show its configuration",
 		Long: `Rekey has the node make another key pair for a peer, whose device cannot connect
 any more until it has the new configuration. Its addresses, limits and usage stay;
-its id is another one. ` + whichPeer,
+its id is another one.
+
+` + whichPeer,
 		Example: `  waylumed peers rekey phone --qr
   waylumed peers rekey phone --out phone-new.conf`,
 		Args:              arguments(1, 1),

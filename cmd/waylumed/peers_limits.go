@@ -8,20 +8,20 @@ import (
 )
 
 // limitHelp is in the help of both limit commands.
-const limitHelp = `RATE is for each direction; --download and --upload change one
-alone. Rates are as tc(8) has them: 20mbit, 1.5gbit, 800kbit, or none.`
+const limitHelp = `RATE is for each direction; --download and --upload change one alone. Rates are as
+tc(8) has them: 20mbit, 1.5gbit, 800kbit, or none.`
 
 // capHelp is in the help of both cap commands.
-const capHelp = `AMOUNT has an IEC or an SI unit, as 5GiB or 500MB, or is none,
-which takes the cap away. What no flag is about stays as it is. A period is daily,
-weekly, monthly, none, or a length of time, as 24h or 30d, for one that rolls.`
+const capHelp = `AMOUNT has an IEC or an SI unit, as 5GiB or 500MB, or is none, which takes the cap
+away. What no flag is about stays as it is. A period is daily, weekly, monthly, none,
+or a length of time, as 24h or 30d, for one that rolls.`
 
 func (a *asking) limitPeer() *cobra.Command {
 	var l ask.LimitWords
 	cmd := &cobra.Command{
 		Use:   "limit PEER [RATE]",
 		Short: "Change a peer's speed limit",
-		Long:  "Limit changes a peer's own speed limit. " + limitHelp + "\n\n" + whichPeer,
+		Long:  "Limit changes a peer's own speed limit.\n\n" + limitHelp + "\n\n" + whichPeer,
 		Example: `  waylumed peers limit phone 20mbit
   waylumed peers limit phone --download 100mbit --upload none`,
 		Args:              arguments(1, 2),
@@ -44,7 +44,7 @@ func (a *asking) capPeer() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cap PEER [AMOUNT]",
 		Short: "Change a peer's data cap",
-		Long:  "Cap changes a peer's own data cap. " + capHelp + "\n\n" + whichPeer,
+		Long:  "Cap changes a peer's own data cap.\n\n" + capHelp + "\n\n" + whichPeer,
 		Example: `  waylumed peers cap phone 100GiB --period monthly
   waylumed peers cap phone --throttle 1mbit
   waylumed peers cap phone none`,

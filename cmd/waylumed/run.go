@@ -81,7 +81,7 @@ isolation that hold exactly, in the Linux kernel or with no privilege.`,
 		return usageError{fmt.Errorf("%w\nRun '%s --help' for what there is", err, cmd.CommandPath())}
 	})
 	root.AddCommand(demoCommand(sys), upCommand(sys), runCommand(sys), initCommand(sys), configCommand(sys), doctorCommand(sys),
-		peersCommand(sys), accountsCommand(sys), statusCommand(sys), usageCommand(sys), drainCommand(sys),
+		peersCommand(sys), accountsCommand(sys), statusCommand(sys), usageCommand(sys), eventsCommand(sys), drainCommand(sys),
 		undrainCommand(sys), backupCommand(sys), stateCommand(sys), rotateKeyCommand(sys), auditCommand(sys), versionCommand(sys))
 	return root
 }

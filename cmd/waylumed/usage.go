@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,9 +11,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
-	"github.com/waylume/waylume/cmd/waylumed/internal/console"
 	"github.com/waylume/waylume/cmd/waylumed/internal/state"
 	"github.com/waylume/waylume/cmd/waylumed/internal/usage"
+	"github.com/waylume/waylume/wgnode/httpapi/auth"
+	"github.com/waylume/waylume/wgnode/httpapi/client"
 )
 
 // usageFlags are the words of a command line about usage.
@@ -21,7 +22,7 @@ type usageFlags struct{ state, peer, account, from, to, by string }
 
 func usageCommand(sys system) *cobra.Command {
 	var f usageFlags
-	var asJSON bool
+	a := &asking{sys: sys}
 	cmd := &cobra.Command{
 		Use:   "usage",
 		Short: "Show what peers and accounts used in an hour, a day, or any time",
@@ -29,6 +30,9 @@ func usageCommand(sys system) *cobra.Command {
 packets inside the tunnel, from the log that a node writes beside its state. The
 node may run or not. Peers and accounts that were removed are shown, too, as long
 as the log is kept.
+
+With --api, or WAYLUME_API in the environment and no --state, the log of the daemon
+there is asked for, and the result is the same.
 
 Times are RFC 3339, as 2026-11-21T06:00:00Z, or a date, which is its midnight in
 UTC. Without --from it is today's, with --by day that of six days before; without
@@ -50,20 +54,25 @@ is known, or null), "damage", and "steps", each with "from", "to", "covers" and
   waylumed usage --from 2026-11-20 --to 2026-11-21 --by hour --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			q, err := f.query(sys, time.Now())
+			a.state = f.state
+			q, err := f.query(sys, time.Now(), !a.named())
 			if err != nil {
 				return usageError{err}
 			}
-			report, err := usage.Ask(cmd.Context(), q)
-			if err != nil {
-				return err
+			if !a.named() {
+				report, err := usage.Ask(cmd.Context(), q)
+				if err != nil {
+					return err
+				}
+				return a.show(report, report.Write)
 			}
-			if !asJSON {
-				return report.Write(console.New(sys.stdout, sys.getenv))
-			}
-			encoder := json.NewEncoder(sys.stdout)
-			encoder.SetIndent("", "  ")
-			return encoder.Encode(report)
+			return a.do(cmd, auth.PeersRead, func(ctx context.Context, c *client.Client) error {
+				report, err := usage.AskAPI(ctx, c, q)
+				if err != nil {
+					return err
+				}
+				return a.show(report, report.Write)
+			})
 		},
 	}
 	flags := cmd.Flags()
@@ -74,7 +83,8 @@ is known, or null), "damage", and "steps", each with "from", "to", "covers" and
 	flags.StringVar(&f.from, "from", "", "the `time` after which usage counts (default midnight)")
 	flags.StringVar(&f.to, "to", "", "the `time` up to which it counts (default now)")
 	flags.StringVar(&f.by, "by", "", "show it by `step`: hour or day")
-	flags.BoolVar(&asJSON, "json", false, "print the result as JSON")
+	flags.BoolVar(&a.asJSON, "json", false, "print the result as JSON")
+	a.apiFlags(cmd, flags)
 	if err := cmd.MarkFlagDirname("state"); err != nil {
 		panic(err) // a flag that is not there: a mistake in this file
 	}
@@ -86,8 +96,8 @@ is known, or null), "damage", and "steps", each with "from", "to", "covers" and
 
 const day = 24 * time.Hour
 
-// query reads the flags, and names everything that is wrong with them.
-func (f usageFlags) query(sys system, now time.Time) (usage.Query, error) {
+// query reads the flags, and names everything that is wrong with them. A local one is of a log.
+func (f usageFlags) query(sys system, now time.Time, local bool) (usage.Query, error) {
 	var problems []string
 	wrong := func(flag, format string, args ...any) {
 		problems = append(problems, "--"+flag+": "+fmt.Sprintf(format, args...))
@@ -127,7 +137,7 @@ func (f usageFlags) query(sys system, now time.Time) (usage.Query, error) {
 		}
 	}
 	dir := f.state
-	if dir == "" {
+	if dir == "" && local {
 		home, _ := os.UserHomeDir() // without one, --state is asked for
 		if dir = state.Dir(sys.getenv, os.Geteuid() == 0, home); dir == "" {
 			wrong("state", "there is no home to look for the state in: name its directory")

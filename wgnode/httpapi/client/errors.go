@@ -140,3 +140,12 @@ func quote(text string) string {
 	}
 	return strconv.Quote(text)
 }
+
+// Refused makes an [*Error] of a problem that another package has read, as eventstream.Read does; other errors stay what they are.
+func Refused(op string, err error) error {
+	var p *problem.Problem
+	if !errors.As(err, &p) {
+		return err
+	}
+	return &Error{Op: op, Problem: p}
+}

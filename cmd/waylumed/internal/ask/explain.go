@@ -44,21 +44,28 @@ func Explain(err error, url, scope string) error {
 	case errors.As(err, new(tls.RecordHeaderError)):
 		advice = "Nobody there speaks TLS: is it http:// that is meant?"
 	}
-	if advice != "" {
-		advice = "\n" + advice
+	text := err.Error()
+	if refusal != nil && len(refusal.Problem.Faults) > 0 {
+		text = refusal.Op + ": the node refuses it"
+		for _, f := range refusal.Problem.Faults {
+			text += "\n  " + strings.TrimPrefix(f.Location, "body.") + ": " + f.Message
+		}
 	}
-	return &explained{err, Clean(err.Error()) + advice}
+	if advice != "" {
+		text += "\n" + advice
+	}
+	return &explainedError{err, Clean(text)}
 }
 
-// explained is an error with advice, in words that a terminal can be shown.
-type explained struct {
+// explainedError is an error with advice, in words that a terminal can be shown.
+type explainedError struct {
 	error
 	text string
 }
 
-func (e *explained) Error() string { return e.text }
+func (e *explainedError) Error() string { return e.text }
 
-func (e *explained) Unwrap() error { return e.error }
+func (e *explainedError) Unwrap() error { return e.error }
 
 // Clean keeps what a server says from doing anything to a terminal, but for new lines.
 func Clean(text string) string {
@@ -73,7 +80,7 @@ func Clean(text string) string {
 // AccountInUse says what to do about an account that was not removed because it has peers.
 func AccountInUse(err error, account api.Account) error {
 	if errors.Is(err, client.ErrConflict) && account.Peers > 0 {
-		return fmt.Errorf("%w\nIt has %d peers, which --peers removes with it", err, account.Peers)
+		return fmt.Errorf("%w\n--peers removes those that it has with it: %d", err, account.Peers)
 	}
 	return err
 }

@@ -85,7 +85,7 @@ func writeFacts(c console.Console, title string, facts [][2]string) error {
 	fmt.Fprintln(&b, c.Paint(console.Bold, Clean(title)))
 	for _, fact := range facts {
 		if fact[1] != "" {
-			fmt.Fprintf(&b, "  %-12s %s\n", fact[0], strings.ReplaceAll(Clean(fact[1]), "\n", "\n               "))
+			fmt.Fprintf(&b, "  %-14s %s\n", fact[0], strings.ReplaceAll(Clean(fact[1]), "\n", "\n                 "))
 		}
 	}
 	_, err := io.WriteString(c, b.String())
