@@ -210,6 +210,12 @@ var layers = []layer{
 		reason: "an API serves any node, whatever moves its packets and keeps its state",
 	},
 	{
+		packages: []string{"./wgnode/httpapi/client"},
+		forbid:   []string{"./wgnode/...", "golang.zx2c4.com/...", "github.com/danielgtaylor/..."},
+		except:   []string{"./wgnode/httpapi/client", "./wgnode/httpapi/v1", "./wgnode/httpapi/problem"},
+		reason:   "whoever asks a node links none, nor a server",
+	},
+	{
 		packages: []string{"./wgnode/httpapi/..."},
 		but:      []string{"./wgnode/httpapi/idempotency/boltkeys"},
 		forbid:   []string{"go.etcd.io/..."},
