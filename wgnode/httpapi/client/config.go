@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -104,8 +105,10 @@ func (c *Client) URL() string { return c.where }
 // parseURL returns the URL that paths are joined to, and the path of a Unix socket if it is one.
 func parseURL(text string) (base *url.URL, socket string, err error) {
 	if path, ok := strings.CutPrefix(text, "unix:"); ok {
-		path = "/" + strings.TrimLeft(path, "/")
-		if !strings.HasPrefix(text, "unix:/") || path == "/" {
+		if strings.HasPrefix(path, "/") {
+			path = "/" + strings.TrimLeft(path, "/") // unix:///run/api.sock, too
+		}
+		if !filepath.IsAbs(filepath.FromSlash(path)) || path == "/" {
 			return nil, "", fmt.Errorf("client: %q is not where an API is: give the whole path of the socket, as unix:/run/waylume/api.sock", text)
 		}
 		return &url.URL{Scheme: "http", Host: "localhost"}, path, nil
