@@ -27,7 +27,8 @@ account, and an array for a list.`,
 		Example: `  waylumed accounts put family --speed 200mbit --cap 1TiB --period monthly
   waylumed accounts list
   waylumed accounts suspend family`,
-	}, a.listAccounts(), a.putAccount(), a.showAccount(), a.removeAccount(), a.limitAccount(), a.capAccount(), a.suspendAccount(true),
+	}, a.listAccounts(), a.putAccount(), a.showAccount(), a.removeAccount(), a.limitAccount(),
+		a.capAccount(), a.suspendAccount(true),
 		a.suspendAccount(false))
 	a.flags(cmd, cmd.PersistentFlags())
 	return cmd
@@ -78,7 +79,8 @@ suspended stays. 'waylumed accounts limit' and 'cap' change one thing alone.`,
 				if err != nil {
 					return err
 				}
-				return a.show(account, say("Account %s: speed limit %s, data cap %s.", account.ID, ask.Limit(account.SpeedLimit), ask.Cap(account.DataCap)))
+				return a.show(account, say("Account %s: speed limit %s, data cap %s.", account.ID, ask.Limit(account.SpeedLimit),
+					ask.Cap(account.DataCap)))
 			})
 		},
 	}

@@ -47,8 +47,9 @@ Account family
 	require.True(t, answer[api.Account](d, "accounts show family").Suspended, "it stays so")
 	d.want("accounts resume family", "Account family: active.\n")
 
-	require.Equal(t, "waylumed: delete an account: Conflict: the account still has peers: remove or move them first, or ask with peers=true\n"+
-		"--peers removes those that it has with it: 1\n", d.fails("accounts remove family", exitFailed))
+	require.Equal(t,
+		"waylumed: delete an account: Conflict: the account still has peers: remove or move them first, or ask with peers=true\n"+
+			"--peers removes those that it has with it: 1\n", d.fails("accounts remove family", exitFailed))
 	require.Equal(t, 1, answer[api.Account](d, "accounts remove family --peers").Peers)
 	require.Len(t, answer[[]api.Peer](d, "peers list"), 1)
 	require.Contains(t, d.fails("accounts show family", exitFailed), "get an account: Not found")

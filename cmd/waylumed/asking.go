@@ -49,12 +49,14 @@ func (a *asking) flags(cmd *cobra.Command, f *pflag.FlagSet) {
 
 // apiFlags say where an API is, and who asks.
 func (a *asking) apiFlags(cmd *cobra.Command, f *pflag.FlagSet) {
-	f.StringVar(&a.where.URL, "api", "", "`URL` of the daemon's API, as https://host:port or unix:/path (default WAYLUME_API, else its socket)")
+	f.StringVar(&a.where.URL, "api", "",
+		"`URL` of the daemon's API, as https://host:port or unix:/path (default WAYLUME_API, else its socket)")
 	f.StringVar(&a.where.TokenFile, "token-file", "", "`file` of a bearer token to send")
 	f.StringVar(&a.where.CAFile, "ca-file", "", "`file` of the certificates of the API's authorities, in PEM (default the system's)")
 	f.StringVar(&a.where.CertFile, "cert-file", "", "`file` of a certificate to show, in PEM")
 	f.StringVar(&a.where.KeyFile, "key-file", "", "`file` of that certificate's private key, in PEM")
-	complete(cmd, "api", cobra.FixedCompletions([]string{"unix:", "https://", "http://127.0.0.1:"}, cobra.ShellCompDirectiveNoSpace|cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "api", cobra.FixedCompletions([]string{"unix:", "https://", "http://127.0.0.1:"},
+		cobra.ShellCompDirectiveNoSpace|cobra.ShellCompDirectiveNoFileComp))
 }
 
 // complete registers completions of a flag.
@@ -90,7 +92,8 @@ func (a *asking) target() (ask.Where, error) {
 		dir = state.Dir(a.sys.getenv, os.Geteuid() == 0, home)
 	}
 	if dir == "" {
-		return where, usageError{errors.New("there is no home to look for the daemon's socket in: say where its API is with --api or WAYLUME_API")}
+		return where, usageError{errors.New("there is no home to look for the daemon's socket in: " +
+			"say where its API is with --api or WAYLUME_API")}
 	}
 	dir, err := filepath.Abs(dir)
 	where.URL = "unix:" + filepath.ToSlash(ask.Socket(dir))

@@ -35,7 +35,8 @@ func (a *asking) accounts(most int, then ...cobra.CompletionFunc) cobra.Completi
 	return a.completing(most, ask.CompleteAccounts, then...)
 }
 
-func (a *asking) completing(most int, list func(context.Context, *client.Client, string) []ask.Completion, then ...cobra.CompletionFunc) cobra.CompletionFunc {
+func (a *asking) completing(most int, list func(context.Context, *client.Client, string) []ask.Completion,
+	then ...cobra.CompletionFunc) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if most >= 0 && len(args) >= most {
 			if next := len(args) - most; next < len(then) {

@@ -117,7 +117,8 @@ func TestAskingFails(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"peers list --api unix:/nowhere/api.sock", exitFailed, "There is no socket: does the daemon run, and with this state? Say where its API is with --api or WAYLUME_API"},
+		{"peers list --api unix:/nowhere/api.sock", exitFailed,
+			"There is no socket: does the daemon run, and with this state? Say where its API is with --api or WAYLUME_API"},
 		{"peers list --state " + t.TempDir(), exitFailed, "There is no socket: does the daemon run"},
 		{"peers list --api ftp://x", exitUsage, "waylumed: the URL is not where an API is: give such as https://"},
 		{"peers list --api unix:api.sock", exitUsage, "give the whole path of the socket"},

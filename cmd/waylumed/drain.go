@@ -22,7 +22,8 @@ connect. 'waylumed undrain' ends it.
 With --json the answer is the node.`,
 		Example: `  waylumed drain
   waylumed drain --api https://node.example.com:8443 --token-file admin.token`,
-	}, "The node takes no new peers any more. It has %d, which stay.", func(ctx context.Context, c *client.Client) (api.Node, error) { return c.Drain(ctx) })
+	}, "The node takes no new peers any more. It has %d, which stay.",
+		func(ctx context.Context, c *client.Client) (api.Node, error) { return c.Drain(ctx) })
 }
 
 func undrainCommand(sys system) *cobra.Command {
@@ -35,10 +36,12 @@ func undrainCommand(sys system) *cobra.Command {
 
 With --json the answer is the node.`,
 		Example: `  waylumed undrain`,
-	}, "The node takes new peers. It has %d.", func(ctx context.Context, c *client.Client) (api.Node, error) { return c.Undrain(ctx) })
+	}, "The node takes new peers. It has %d.",
+		func(ctx context.Context, c *client.Client) (api.Node, error) { return c.Undrain(ctx) })
 }
 
-func drainOrNot(sys system, cmd *cobra.Command, done string, change func(context.Context, *client.Client) (api.Node, error)) *cobra.Command {
+func drainOrNot(sys system, cmd *cobra.Command, done string, change func(context.Context, *client.Client) (api.Node,
+	error)) *cobra.Command {
 	a := &asking{sys: sys}
 	cmd.Args = cobra.NoArgs
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -30,7 +30,8 @@ peer, and an array where there may be several.`,
 		Example: `  waylumed peers list
   waylumed peers add phone --speed 50mbit --cap 100GiB --period monthly --qr
   waylumed peers suspend phone`,
-	}, a.listPeers(), a.addPeer(), a.showPeer(), a.removePeers(), a.limitPeer(), a.capPeer(), a.suspendPeers(), a.resumePeers(), a.expirePeer(),
+	}, a.listPeers(), a.addPeer(), a.showPeer(), a.removePeers(),
+		a.limitPeer(), a.capPeer(), a.suspendPeers(), a.resumePeers(), a.expirePeer(),
 		a.movePeer(), a.rekeyPeer(), a.configPeer(), a.qrPeer())
 	a.flags(cmd, cmd.PersistentFlags())
 	return cmd

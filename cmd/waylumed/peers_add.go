@@ -73,7 +73,8 @@ the same changes nothing.`,
 	f.StringVar(&w.out, "out", "", "save the configuration in this new `file`")
 	f.BoolVar(&w.qr, "qr", false, "show the configuration as a QR code, too")
 	for flag, values := range map[string][]string{
-		"expires": {"24h", "7d", "30d"}, "keep": {"24h", "7d", "30d"}, "idle-timeout": {"30d", "90d"}, "label": nil, "address": nil, "public-key": nil,
+		"expires": {"24h", "7d", "30d"}, "keep": {"24h", "7d", "30d"}, "idle-timeout": {"30d",
+			"90d"}, "label": nil, "address": nil, "public-key": nil,
 	} {
 		complete(cmd, flag, suggest(values...))
 	}
@@ -123,8 +124,8 @@ func (p *peerWords) read(name string, asJSON bool, now time.Time) (api.PeerSpec,
 	return spec, w.Err()
 }
 
-// keep makes a peer or a key, and saves or shows its configuration. The file is there before the key is, so that a file that cannot be
-// made costs nothing, and a key that cannot be saved is shown.
+// keep makes a peer or a key, and saves or shows its configuration. The file is there before the key is, so that a file that
+// cannot be made costs nothing, and a key that cannot be saved is shown.
 func (a *asking) keep(w peerWords, done string, create func() (api.CreatedPeer, error)) (err error) {
 	var file *ask.File
 	if w.out != "" {
@@ -145,5 +146,6 @@ func (a *asking) keep(w peerWords, done string, create func() (api.CreatedPeer, 
 			saved, unsaved = "", fmt.Errorf("%s, and its configuration could not be saved, so that it was shown: %w", done, unsaved)
 		}
 	}
-	return errors.Join(a.show(created, func(out console.Console) error { return ask.ShowCreated(out, created, w.qr, saved) }), unsaved)
+	return errors.Join(a.show(created, func(out console.Console) error { return ask.ShowCreated(out, created, w.qr, saved) }),
+		unsaved)
 }

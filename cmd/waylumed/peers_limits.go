@@ -32,7 +32,8 @@ func (a *asking) limitPeer() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			return a.changePeer(cmd, args[0], api.PeerPatch{SpeedLimit: patch}, func(p api.Peer) string { return "speed limit " + ask.Limit(p.SpeedLimit) })
+			return a.changePeer(cmd, args[0], api.PeerPatch{SpeedLimit: patch},
+				func(p api.Peer) string { return "speed limit " + ask.Limit(p.SpeedLimit) })
 		},
 	}
 	directionFlags(cmd, &l)
@@ -56,7 +57,8 @@ func (a *asking) capPeer() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			return a.changePeer(cmd, args[0], api.PeerPatch{DataCap: patch}, func(p api.Peer) string { return "data cap " + ask.Cap(p.DataCap) })
+			return a.changePeer(cmd, args[0], api.PeerPatch{DataCap: patch},
+				func(p api.Peer) string { return "data cap " + ask.Cap(p.DataCap) })
 		},
 	}
 	capFlags(cmd, &w)
@@ -90,7 +92,8 @@ func capFlags(cmd *cobra.Command, w *ask.CapWords) {
 	f.StringVar(&w.AtEnd, "at-end", "", "`what` happens when all is used: block or throttle")
 	f.StringVar(&w.Throttle, "throttle", "", "the `rate` in each direction when all is used, instead of --at-end")
 	for flag, values := range map[string][]string{
-		"period": append(ask.Periods(), "24h", "30d"), "time-zone": nil, "counted": {"both", "download", "upload"}, "at-end": {"block", "throttle"},
+		"period": append(ask.Periods(), "24h", "30d"), "time-zone": nil, "counted": {"both", "download",
+			"upload"}, "at-end": {"block", "throttle"},
 		"throttle": {"64kbit", "512kbit", "1mbit"},
 	} {
 		complete(cmd, flag, suggest(values...))

@@ -51,7 +51,8 @@ func TestPeersList(t *testing.T) {
 	peers := answer[[]api.Peer](d, "peers list --account family")
 	require.Len(t, peers, 1)
 	require.Equal(t, phoneKey, peers[0].PublicKey.String())
-	require.Equal(t, &api.DataCap{Bytes: 100 << 30, Counted: "both", Period: api.Period{Kind: "monthly"}, AtEnd: "block"}, peers[0].DataCap)
+	require.Equal(t, &api.DataCap{Bytes: 100 << 30, Counted: "both", Period: api.Period{Kind: "monthly"}, AtEnd: "block"},
+		peers[0].DataCap)
 }
 
 func TestPeersShow(t *testing.T) {
@@ -75,9 +76,11 @@ Peer laptop
 	for _, name := range []string{"phone", phoneKey, strings.TrimSuffix(phoneKey, "="), "AgAA"} {
 		require.Equal(t, "phone", answer[api.Peer](d, "peers show "+name).Name)
 	}
-	require.Equal(t, "waylumed: there is no such peer as \"AgA\", neither by its name nor by how its key begins: 'waylumed peers list' shows those that there are\n",
+	require.Equal(t,
+		"waylumed: there is no such peer as \"AgA\", neither by its name nor by how its key begins: 'waylumed peers list' shows those that there are\n",
 		d.fails("peers show AgA", exitFailed), "too short for a key")
-	require.Contains(t, d.fails("peers show BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", exitFailed), "there is no such peer with the key BAAA")
+	require.Contains(t, d.fails("peers show BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", exitFailed),
+		"there is no such peer with the key BAAA")
 	require.Contains(t, d.fails("peers show", exitUsage), "wants waylumed peers show PEER")
 	require.Contains(t, d.fails("peers", exitUsage), "say what to do")
 	require.Contains(t, d.fails("peers shwo phone", exitUsage), `unknown command "shwo" for "waylumed peers"`)
@@ -95,7 +98,8 @@ there is no such peer as "nobody", neither by its name nor by how its key begins
 	d.run("peers add AwAA")
 	require.Contains(t, d.fails("peers suspend AwAA", exitFailed), `"AwAA" may be any of 2 peers`, "a name and a key")
 	require.Len(t, answer[[]api.Peer](d, "peers list"), 4)
-	d.want("peers remove BAAA laptop BAAA", "Removed peer phone, key BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=.\nRemoved peer laptop, key "+laptopKey+".\n")
+	d.want("peers remove BAAA laptop BAAA",
+		"Removed peer phone, key BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=.\nRemoved peer laptop, key "+laptopKey+".\n")
 	removed := answer[[]api.Peer](d, "peers remove phone")
 	require.Equal(t, phoneKey, removed[0].PublicKey.String())
 }
@@ -141,7 +145,8 @@ func TestPeersChange(t *testing.T) {
 	} {
 		require.Contains(t, d.fails(line, exitUsage), want, line)
 	}
-	require.Equal(t, "waylumed: change a peer: the node refuses it\n  account: \"nobody\" does not exist: create it with PUT /api/v1/accounts/{id}\n",
+	require.Equal(t,
+		"waylumed: change a peer: the node refuses it\n  account: \"nobody\" does not exist: create it with PUT /api/v1/accounts/{id}\n",
 		d.fails("peers move phone nobody", exitFailed))
 }
 
@@ -167,7 +172,8 @@ func TestPeersConfig(t *testing.T) {
 	require.Contains(t, d.fails("peers add tv2 --out "+path, exitFailed), "It may hold a private key that is nowhere else")
 	require.Len(t, answer[[]api.Peer](d, "peers list"), 2, "nothing was added")
 	d.want("peers config tv --private-key-file "+path, string(saved))
-	require.Contains(t, d.fails("peers config tablet --private-key-file "+path, exitFailed), "the private key is not that of peer tablet")
+	require.Contains(t, d.fails("peers config tablet --private-key-file "+path, exitFailed),
+		"the private key is not that of peer tablet")
 	status, out, stderr = d.run("peers qr tv --private-key-file " + path)
 	require.Equal(t, exitOK, status, stderr)
 	require.NotContains(t, out, "PrivateKey")
@@ -184,7 +190,8 @@ func TestPeersConfig(t *testing.T) {
 	require.Contains(t, created.Config, "PresharedKey = "+phoneKey)
 	d.want("peers config psk --private-key-file "+d.file("psk.conf"), string(saved))
 	require.NoError(t, os.WriteFile(d.file("key"), []byte(created.PrivateKey.String()), 0o600))
-	require.Contains(t, d.fails("peers config psk --private-key-file "+d.file("key"), exitFailed), "has a preshared key, which is not shown")
+	require.Contains(t, d.fails("peers config psk --private-key-file "+d.file("key"), exitFailed),
+		"has a preshared key, which is not shown")
 	require.NoError(t, os.WriteFile(d.file("bad"), []byte("PrivateKey = secret"), 0o600))
 	text := d.fails("peers config psk --private-key-file "+d.file("bad"), exitFailed)
 	require.Contains(t, text, "PrivateKey is not a WireGuard key")

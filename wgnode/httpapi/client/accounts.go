@@ -8,9 +8,10 @@ import (
 	api "github.com/waylume/waylume/wgnode/httpapi/v1"
 )
 
-// PutAccount makes an account, or makes the one that is there what spec says, and returns it with its ETag. Whether it is suspended
-// stays.
-func (c *Client) PutAccount(ctx context.Context, id string, spec api.AccountSpec, opts ...Option) (account api.Account, etag string, err error) {
+// PutAccount makes an account, or makes the one that is there what spec says, and returns it with its ETag. Whether it is
+// suspended stays.
+func (c *Client) PutAccount(ctx context.Context, id string, spec api.AccountSpec, opts ...Option) (account api.Account,
+	etag string, err error) {
 	r := write("put an account", http.MethodPut, opts, "api", "v1", "accounts", id).with(jsonType, spec)
 	return askTagged[api.Account](ctx, c, r)
 }
@@ -21,7 +22,8 @@ func (c *Client) Account(ctx context.Context, id string) (account api.Account, e
 }
 
 // PatchAccount changes what a patch gives, and returns the account and its new ETag.
-func (c *Client) PatchAccount(ctx context.Context, id string, patch api.AccountPatch, opts ...Option) (account api.Account, etag string, err error) {
+func (c *Client) PatchAccount(ctx context.Context, id string, patch api.AccountPatch, opts ...Option) (account api.Account,
+	etag string, err error) {
 	r := write("change an account", http.MethodPatch, opts, "api", "v1", "accounts", id).with(mergeType, patch)
 	return askTagged[api.Account](ctx, c, r)
 }
@@ -38,7 +40,8 @@ func (c *Client) DeleteAccount(ctx context.Context, id string, withPeers bool, o
 
 // TopUpAccount gives an account more for the period that runs, and returns its usage.
 func (c *Client) TopUpAccount(ctx context.Context, id string, more api.Bytes, opts ...Option) (api.Usage, error) {
-	r := write("top up an account", http.MethodPost, opts, "api", "v1", "accounts", id, "top-up").with(jsonType, api.TopUp{Bytes: more})
+	r := write("top up an account", http.MethodPost, opts, "api", "v1", "accounts", id, "top-up").with(jsonType,
+		api.TopUp{Bytes: more})
 	return ask[api.Usage](ctx, c, r)
 }
 

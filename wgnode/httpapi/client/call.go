@@ -24,8 +24,8 @@ type Option func(*request)
 // IfMatch has a write done only to what has this ETag; else the error matches [ErrPreconditionFailed] (RFC 9110, section 13.1.1).
 func IfMatch(etag string) Option { return func(r *request) { r.header.Set("If-Match", etag) } }
 
-// IdempotencyKey has a write done once however often it is asked for with this key, also by another client after a restart. It is 1 to
-// 255 visible characters that nobody can guess. Without it each call has one of its own, a UUID.
+// IdempotencyKey has a write done once however often it is asked for with this key, also by another client after a restart. It is
+// 1 to 255 visible characters that nobody can guess. Without it each call has one of its own, a UUID.
 func IdempotencyKey(key string) Option {
 	return func(r *request) { r.header.Set("Idempotency-Key", key) }
 }
@@ -125,7 +125,8 @@ func (a *answer) decode(op string, result any) error {
 
 // send sends a request once.
 func (c *Client) send(ctx context.Context, r *request) (*answer, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, fmt.Errorf("no whole answer within %v: %w", c.timeout, context.DeadlineExceeded))
+	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, fmt.Errorf("no whole answer within %v: %w", c.timeout,
+		context.DeadlineExceeded))
 	defer cancel()
 	response, err := c.open(ctx, r)
 	if err != nil {

@@ -182,7 +182,11 @@ func TestOperations(t *testing.T) {
 			return err
 		},
 			api.Usage{}, seen{method: "POST", path: "/api/v1/accounts/family/top-up", body: `{"bytes":1}`}},
-		"usage of an account": {func(ctx context.Context, c *client.Client) error { _, err := c.AccountUsage(ctx, "family"); return err },
+		"usage of an account": {func(ctx context.Context, c *client.Client) error {
+			_, err := c.AccountUsage(ctx,
+				"family")
+			return err
+		},
 			api.Usage{}, seen{method: "GET", path: "/api/v1/accounts/family/usage"}},
 		"usage": {func(ctx context.Context, c *client.Client) error {
 			_, err := c.Usage(ctx, client.UsageQuery{From: from, To: from.Add(time.Hour), Step: time.Hour, Account: "family"})
@@ -208,8 +212,10 @@ func TestOperations(t *testing.T) {
 			require.Equal(t, []api.Repair{{What: "a rule"}}, repairs)
 			return err
 		}, api.Repairs{Repairs: []api.Repair{{What: "a rule"}}}, seen{method: "POST", path: "/api/v1/node/sync"}},
-		"live":  {func(ctx context.Context, c *client.Client) error { _, err := c.Live(ctx); return err }, api.Health{}, seen{method: "GET", path: "/livez"}},
-		"ready": {func(ctx context.Context, c *client.Client) error { _, err := c.Ready(ctx); return err }, api.Health{}, seen{method: "GET", path: "/readyz"}},
+		"live": {func(ctx context.Context, c *client.Client) error { _, err := c.Live(ctx); return err }, api.Health{},
+			seen{method: "GET", path: "/livez"}},
+		"ready": {func(ctx context.Context, c *client.Client) error { _, err := c.Ready(ctx); return err }, api.Health{},
+			seen{method: "GET", path: "/readyz"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			answer := ok(test.answer, "ETag", `"7"`)
@@ -282,7 +288,8 @@ func TestEventSource(t *testing.T) {
 	require.Equal(t, "Bearer secret", got.header.Get("Authorization"))
 	require.Regexp(t, "^waylume-client/", got.header.Get("User-Agent"))
 
-	broken, _ := serving(t, client.Config{Authorize: func(*http.Request, []byte) error { return errors.New("no key") }}, ok(api.Node{}))
+	broken, _ := serving(t, client.Config{Authorize: func(*http.Request, []byte) error { return errors.New("no key") }},
+		ok(api.Node{}))
 	source, url = broken.EventSource(nil)
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	require.NoError(t, err)
@@ -291,7 +298,8 @@ func TestEventSource(t *testing.T) {
 }
 
 func TestPages(t *testing.T) {
-	c, s := serving(t, client.Config{}, ok(api.PeerList{Items: []api.Peer{peer, peer}, Next: "b"}), ok(api.PeerList{Items: []api.Peer{}, Next: "c"}),
+	c, s := serving(t, client.Config{}, ok(api.PeerList{Items: []api.Peer{peer, peer}, Next: "b"}),
+		ok(api.PeerList{Items: []api.Peer{}, Next: "c"}),
 		ok(api.PeerList{Items: []api.Peer{peer}}))
 	var got []api.Peer
 	for p, err := range c.Peers(t.Context(), client.PeerQuery{Account: "a&b", Page: 2}) {
@@ -319,7 +327,8 @@ func TestPages(t *testing.T) {
 	require.ErrorContains(t, last, "after itself")
 	require.Len(t, s.requests(), 3)
 
-	c, _ = serving(t, client.Config{}, ok(api.UsageReport{Damage: []string{"x"}, Usages: []api.SpentUsage{{Account: "a"}}, Next: "b"}),
+	c, _ = serving(t, client.Config{}, ok(api.UsageReport{Damage: []string{"x"}, Usages: []api.SpentUsage{{Account: "a"}},
+		Next: "b"}),
 		ok(api.UsageReport{Usages: []api.SpentUsage{{Account: "b"}}}))
 	report, err := c.Usage(t.Context(), client.UsageQuery{})
 	require.NoError(t, err)

@@ -78,7 +78,8 @@ func New(cfg Config) (*Client, error) {
 	case strings.ContainsAny(c.userAgent, "\r\n"):
 		return nil, errors.New("client: UserAgent has more than one line")
 	case cfg.HTTPClient != nil && (socket != "" || cfg.TLS != nil):
-		return nil, errors.New("client: HTTPClient has a transport of its own, which knows neither TLS nor the Unix socket of URL: leave it out")
+		return nil, errors.New("client: HTTPClient has a transport of its own, " +
+			"which knows neither TLS nor the Unix socket of URL: leave it out")
 	}
 	c.base = base
 	if cfg.HTTPClient != nil {
@@ -109,7 +110,8 @@ func parseURL(text string) (base *url.URL, socket string, err error) {
 			path = "/" + strings.TrimLeft(path, "/") // unix:///run/api.sock, too
 		}
 		if !filepath.IsAbs(filepath.FromSlash(path)) || path == "/" {
-			return nil, "", fmt.Errorf("client: %q is not where an API is: give the whole path of the socket, as unix:/run/waylume/api.sock", text)
+			return nil, "", fmt.Errorf("client: %q is not where an API is: "+
+				"give the whole path of the socket, as unix:/run/waylume/api.sock", text)
 		}
 		return &url.URL{Scheme: "http", Host: "localhost"}, path, nil
 	}
@@ -157,8 +159,8 @@ func agent() string {
 	return "waylume-client/" + version
 }
 
-// Bearer authorizes requests with a token that never changes (RFC 6750, section 2.1). Whoever sees it can use it, so it is sent over
-// TLS, through a Unix socket or to the loopback, and any other request fails.
+// Bearer authorizes requests with a token that never changes (RFC 6750, section 2.1). Whoever sees it can use it, so it is sent
+// over TLS, through a Unix socket or to the loopback, and any other request fails.
 func Bearer(token string) func(*http.Request, []byte) error {
 	return func(r *http.Request, _ []byte) error {
 		if token == "" || strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {

@@ -141,7 +141,8 @@ func quote(text string) string {
 	return strconv.Quote(text)
 }
 
-// Refused makes an [*Error] of a problem that another package has read, as eventstream.Read does; other errors stay what they are.
+// Refused makes an [*Error] of a problem that another package has read, as eventstream.Read does; other errors stay what they
+// are.
 func Refused(op string, err error) error {
 	var p *problem.Problem
 	if !errors.As(err, &p) {

@@ -5,8 +5,8 @@ import (
 	"net/url"
 )
 
-// EventSource returns what the node's events are read with, by eventstream.Read: an HTTP client without a time-out that makes requests
-// as this one does, and the URL. The query chooses events, and may be nil.
+// EventSource returns what the node's events are read with, by eventstream.Read: an HTTP client without a time-out that makes
+// requests as this one does, and the URL. The query chooses events, and may be nil.
 //
 //	source, url := c.EventSource(nil)
 //	for event, err := range eventstream.Read(ctx, source, url, eventstream.ReadOptions{}) {

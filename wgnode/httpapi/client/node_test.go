@@ -45,7 +45,8 @@ func (f *flaky) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // realAPI is a client of a real node, behind keys that it honours and a connection that breaks in each write.
 func realAPI(t *testing.T) (*client.Client, *wgnode.Node) {
 	t.Helper()
-	node, err := wgnode.New(wgnode.Config{Dataplane: wgnodetest.NewDataplane(), Endpoint: "vpn.example.com:51820", Store: wgnode.NewMemoryStore()})
+	node, err := wgnode.New(wgnode.Config{Dataplane: wgnodetest.NewDataplane(), Endpoint: "vpn.example.com:51820",
+		Store: wgnode.NewMemoryStore()})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, node.Close()) })
 	require.NoError(t, node.Start(t.Context()))
@@ -54,7 +55,8 @@ func realAPI(t *testing.T) (*client.Client, *wgnode.Node) {
 	keys, err := idempotency.New(t.Context(), idempotency.Config{Store: idempotency.NewMemoryStore()})
 	require.NoError(t, err)
 	kept := keys.Middleware(served)
-	listening := httptest.NewServer(&flaky{broken: map[string]bool{}, next: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	listening := httptest.NewServer(&flaky{broken: map[string]bool{}, next: http.HandlerFunc(func(w http.ResponseWriter,
+		r *http.Request) {
 		who := auth.Principal{Name: "test", Scopes: []auth.Scope{auth.PeersRead, auth.PeersWrite, auth.NodeAdmin}}
 		kept.ServeHTTP(w, r.WithContext(auth.NewContext(r.Context(), who)))
 	})})
@@ -137,7 +139,8 @@ func TestRealNodeAsAWhole(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, etag)
 	require.Equal(t, "family/ü", account.ID)
-	account, _, err = c.PatchAccount(ctx, account.ID, api.AccountPatch{DataCap: api.Set(api.DataCapPatch{Bytes: api.Set(api.Bytes(5))})})
+	account, _, err = c.PatchAccount(ctx, account.ID,
+		api.AccountPatch{DataCap: api.Set(api.DataCapPatch{Bytes: api.Set(api.Bytes(5))})})
 	require.NoError(t, err)
 	require.EqualValues(t, 5, account.DataCap.Bytes)
 	_, _, err = c.PatchPeer(ctx, created[2].PublicKey, api.PeerPatch{Account: api.Set(account.ID)})

@@ -14,7 +14,8 @@ func (c *Client) CreatePeer(ctx context.Context, spec api.PeerSpec, opts ...Opti
 
 // CreatePeers adds 1 to [api.MaxBulk] peers, all or none, and returns them in the same order.
 func (c *Client) CreatePeers(ctx context.Context, specs []api.PeerSpec, opts ...Option) ([]api.CreatedPeer, error) {
-	r := write("create peers", http.MethodPost, opts, "api", "v1", "peers", "bulk-create").with(jsonType, api.BulkCreate{Peers: specs})
+	r := write("create peers", http.MethodPost, opts, "api", "v1", "peers", "bulk-create").with(jsonType,
+		api.BulkCreate{Peers: specs})
 	r.most = maxBulkAnswer
 	created, err := ask[api.BulkCreated](ctx, c, r)
 	return created.Peers, err
@@ -26,7 +27,8 @@ func (c *Client) Peer(ctx context.Context, key api.Key) (peer api.Peer, etag str
 }
 
 // PatchPeer changes what a patch gives, and returns the peer and its new ETag.
-func (c *Client) PatchPeer(ctx context.Context, key api.Key, patch api.PeerPatch, opts ...Option) (peer api.Peer, etag string, err error) {
+func (c *Client) PatchPeer(ctx context.Context, key api.Key, patch api.PeerPatch, opts ...Option) (peer api.Peer, etag string,
+	err error) {
 	r := write("change a peer", http.MethodPatch, opts, "api", "v1", "peers", key.ID()).with(mergeType, patch)
 	return askTagged[api.Peer](ctx, c, r)
 }
@@ -46,7 +48,8 @@ func (c *Client) DeletePeers(ctx context.Context, keys []api.Key, opts ...Option
 
 // TopUpPeer gives a peer more for the period that runs, and returns its usage.
 func (c *Client) TopUpPeer(ctx context.Context, key api.Key, more api.Bytes, opts ...Option) (api.Usage, error) {
-	r := write("top up a peer", http.MethodPost, opts, "api", "v1", "peers", key.ID(), "top-up").with(jsonType, api.TopUp{Bytes: more})
+	r := write("top up a peer", http.MethodPost, opts, "api", "v1", "peers", key.ID(), "top-up").with(jsonType,
+		api.TopUp{Bytes: more})
 	return ask[api.Usage](ctx, c, r)
 }
 
@@ -58,7 +61,8 @@ func (c *Client) RekeyPeer(ctx context.Context, key api.Key, keys api.PeerKeys, 
 
 // ResetPeerUsage begins a peer's period anew, with nothing used, and returns its usage.
 func (c *Client) ResetPeerUsage(ctx context.Context, key api.Key, opts ...Option) (api.Usage, error) {
-	return ask[api.Usage](ctx, c, write("reset a peer's usage", http.MethodPost, opts, "api", "v1", "peers", key.ID(), "reset-usage"))
+	return ask[api.Usage](ctx, c, write("reset a peer's usage", http.MethodPost, opts, "api", "v1", "peers", key.ID(),
+		"reset-usage"))
 }
 
 // PeerConfig returns what a peer's device needs, without the secrets.

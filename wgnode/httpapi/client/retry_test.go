@@ -135,7 +135,10 @@ func TestContext(t *testing.T) {
 	require.Equal(t, 20*time.Second, refusal.RetryAfter)
 	require.Len(t, s.requests(), 2)
 
-	c, s = serving(t, client.Config{Timeout: 50 * time.Millisecond}, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	c, s = serving(t, client.Config{Timeout: 50 * time.Millisecond}, func(_ http.ResponseWriter,
+		r *http.Request) {
+		<-r.Context().Done()
+	})
 	_, err = c.Node(t.Context())
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "no whole answer within 50ms")
@@ -161,7 +164,8 @@ func TestHostile(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		{"redirect", answering(http.StatusTemporaryRedirect, "text/plain", "", "Location", other.URL+"/\u202e"), "which is not followed"},
+		{"redirect", answering(http.StatusTemporaryRedirect, "text/plain", "", "Location", other.URL+"/\u202e"),
+			"which is not followed"},
 		{"redirect without an address", answering(http.StatusFound, "text/plain", ""), "the answer is 302 Found"},
 		{"huge", huge, "it is longer than 16777216 bytes"},
 		{"another type", answering(http.StatusOK, "text/html", "<h1>"), `it is "text/html": is the address right?`},
@@ -183,7 +187,8 @@ func TestHostile(t *testing.T) {
 	}
 	require.Zero(t, elsewhere)
 
-	c, _ := serving(t, client.Config{}, answering(http.StatusNotFound, "text/html", "<h1>"), answering(http.StatusNotFound, problem.ContentType, "["),
+	c, _ := serving(t, client.Config{}, answering(http.StatusNotFound, "text/html", "<h1>"), answering(http.StatusNotFound,
+		problem.ContentType, "["),
 		answering(http.StatusNotFound, problem.ContentType, `{"title": "Fine", "status": 200}`), answering(599, "", ""))
 	for _, want := range []string{
 		`get the node: 404 Not Found: the answer is "text/html", and not of this API: is the address right?`,

@@ -23,7 +23,8 @@ import (
 // maxSecrets bounds a file with a private key or a configuration, in bytes.
 const maxSecrets = 64 << 10
 
-// File is a new file for a configuration, which holds a secret: it is there, for its owner alone, before there is anything to write.
+// File is a new file for a configuration, which holds a secret: it is there, for its owner alone, before there is anything to
+// write.
 type File struct {
 	file *os.File
 	done bool
@@ -73,7 +74,8 @@ func syncDir(path string) error {
 		return err
 	}
 	defer dir.Close()
-	if err := dir.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrInvalid) {
+	if err := dir.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err,
+		fs.ErrPermission) && !errors.Is(err, fs.ErrInvalid) {
 		return err
 	}
 	return nil
@@ -82,8 +84,8 @@ func syncDir(path string) error {
 // Secrets are what a device alone has, and its peer's configuration needs.
 type Secrets struct{ private, preshared api.Key }
 
-// ReadSecrets reads a file with a private key, as 'wg genkey' writes it, or with a configuration that was saved. No error shows what is
-// in it.
+// ReadSecrets reads a file with a private key, as 'wg genkey' writes it, or with a configuration that was saved. No error shows
+// what is in it.
 func ReadSecrets(path string) (s Secrets, err error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -118,10 +120,12 @@ func ReadSecrets(path string) (s Secrets, err error) {
 // Complete puts the secrets into a peer's configuration, which they must be of.
 func (s Secrets) Complete(p api.Peer, c api.PeerConfig) (string, error) {
 	if public := wgtypes.Key(s.private).PublicKey(); api.Key(public) != p.PublicKey {
-		return "", fmt.Errorf("the private key is not that of peer %s: its public key is %s, and the peer's is %s", Called(p), public, p.PublicKey)
+		return "", fmt.Errorf("the private key is not that of peer %s: its public key is %s, and the peer's is %s", Called(p),
+			public, p.PublicKey)
 	}
 	if c.HasPresharedKey && s.preshared == (api.Key{}) {
-		return "", fmt.Errorf("peer %s has a preshared key, which is not shown: give --private-key-file a whole configuration that has it", Called(p))
+		return "", fmt.Errorf("peer %s has a preshared key, which is not shown: "+
+			"give --private-key-file a whole configuration that has it", Called(p))
 	}
 	cfg := wgnode.ClientConfig{
 		PrivateKey: wgtypes.Key(s.private), Addrs: c.Addresses, DNS: c.DNS, MTU: c.MTU, ServerKey: wgtypes.Key(c.ServerPublicKey),
@@ -133,7 +137,8 @@ func (s Secrets) Complete(p api.Peer, c api.PeerConfig) (string, error) {
 	return cfg.String(), nil
 }
 
-// WriteCode shows a configuration as a QR code, which is right for a scanner on a terminal of any colours, where colours are wanted.
+// WriteCode shows a configuration as a QR code, which is right for a scanner on a terminal of any colours, where colours are
+// wanted.
 func WriteCode(c console.Console, config string) error {
 	code, err := qr.Encode(config, qr.L) // as wgnode.ClientConfig does
 	if err != nil {

@@ -56,7 +56,8 @@ func ShowCreated(c console.Console, p api.CreatedPeer, code bool, saved string) 
 
 // ShowCode shows a configuration as a QR code, and says what to do with it.
 func ShowCode(c console.Console, config string) error {
-	if _, err := fmt.Fprintf(c, "\n%s  scan it with the WireGuard app: +, Create from QR code\n\n", c.Paint(console.Bold, "As a QR code")); err != nil {
+	if _, err := fmt.Fprintf(c, "\n%s  scan it with the WireGuard app: +, Create from QR code\n\n", c.Paint(console.Bold,
+		"As a QR code")); err != nil {
 		return err
 	}
 	return WriteCode(c, config)

@@ -24,7 +24,8 @@ func ShowEvent(c console.Console, e eventstream.Event) error {
 		parts = append(parts, fmt.Sprintf("%d %%", e.Percent))
 	}
 	if e.Usage != nil {
-		parts = append(parts, "used "+usedText(api.Usage{Used: api.Bytes(e.Usage.Used), Limit: api.Bytes(e.Usage.Limit), Depleted: e.Usage.Depleted}))
+		parts = append(parts, "used "+usedText(api.Usage{Used: api.Bytes(e.Usage.Used), Limit: api.Bytes(e.Usage.Limit),
+			Depleted: e.Usage.Depleted}))
 	}
 	if t := e.Transferred; t != nil {
 		parts = append(parts, "moved ↓ "+amountText(api.Bytes(t.Download))+" ↑ "+amountText(api.Bytes(t.Upload)))

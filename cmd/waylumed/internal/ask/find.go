@@ -49,8 +49,8 @@ func (e *AmbiguousError) Error() string {
 	return b.String()
 }
 
-// Find returns the peers that are called so, in the same order, each once: by id or public key, by the first characters of the key, at
-// least 4, or by name. All that cannot be told is in the error.
+// Find returns the peers that are called so, in the same order, each once: by id or public key, by the first characters of the
+// key, at least 4, or by name. All that cannot be told is in the error.
 func Find(ctx context.Context, c *client.Client, names []string) ([]api.Peer, error) {
 	found := make([]*candidates, len(names))
 	search := false
@@ -122,5 +122,6 @@ func called(p api.Peer, name string) bool {
 	if name == "" {
 		return false
 	}
-	return p.Name == name || len(name) >= minPrefix && (strings.HasPrefix(p.PublicKey.String(), name) || strings.HasPrefix(p.ID, name))
+	return p.Name == name || len(name) >= minPrefix && (strings.HasPrefix(p.PublicKey.String(), name) || strings.HasPrefix(p.ID,
+		name))
 }

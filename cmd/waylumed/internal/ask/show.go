@@ -47,7 +47,8 @@ func ShowPeer(c console.Console, p api.Peer, usage *api.Usage, quality *api.Qual
 	facts := [][2]string{
 		{"Public key", p.PublicKey.String()}, {"Addresses", addressText(p.Addresses, ", ")}, {"Account", p.Account},
 		{"Labels", labelText(p.Labels)}, {"State", State(p)}, {"Speed limit", Limit(p.SpeedLimit)}, {"Data cap", Cap(p.DataCap)},
-		{"Expires", timeText(p.ExpiresAt, "never")}, {"Kept after", durationText(p.GracePeriod)}, {"Idle time-out", durationText(p.IdleTimeout)},
+		{"Expires", timeText(p.ExpiresAt, "never")}, {"Kept after", durationText(p.GracePeriod)}, {"Idle time-out",
+			durationText(p.IdleTimeout)},
 		{"Created", timeText(p.CreatedAt, "")},
 	}
 	if usage != nil {
@@ -114,7 +115,8 @@ func ShowNode(c console.Console, n api.Node) error {
 		{"Public key", keyText(n.PublicKey)}, {"Peers", strconv.Itoa(n.Peers)}, {"Accounts", strconv.Itoa(n.Accounts)},
 	}
 	if n.FormerKey != (api.Key{}) {
-		facts = append(facts, [2]string{"Former key", fmt.Sprintf("%s, until %s, of %d peers", n.FormerKey, timeText(n.OverlapEnds, ""), n.FormerKeyPeers)})
+		facts = append(facts, [2]string{"Former key", fmt.Sprintf("%s, until %s, of %d peers", n.FormerKey, timeText(n.OverlapEnds,
+			""), n.FormerKeyPeers)})
 	}
 	if n.ListenPort > 0 {
 		facts = append(facts, [2]string{"UDP port", strconv.Itoa(int(n.ListenPort))})
@@ -134,7 +136,8 @@ func ShowNode(c console.Console, n api.Node) error {
 		return err
 	}
 	for _, p := range n.Problems {
-		if _, err := fmt.Fprintf(c, "%s %s, since %s: %s\n", c.Mark(false), Clean(p.Area), timeText(p.Since, "now"), Clean(p.What)); err != nil {
+		if _, err := fmt.Fprintf(c, "%s %s, since %s: %s\n", c.Mark(false), Clean(p.Area), timeText(p.Since, "now"),
+			Clean(p.What)); err != nil {
 			return err
 		}
 	}

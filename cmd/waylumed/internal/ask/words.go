@@ -66,8 +66,8 @@ func (w *Words) Duration(what, text string) api.Duration {
 	return api.Duration(d)
 }
 
-// Time reads when something ends: a time with its zone, a date, which is its midnight in UTC, or a length of time from now. "never" is
-// the zero time.
+// Time reads when something ends: a time with its zone, a date, which is its midnight in UTC, or a length of time from now.
+// "never" is the zero time.
 func (w *Words) Time(what, text string, now time.Time) time.Time {
 	if text == "never" {
 		return time.Time{}
@@ -112,7 +112,8 @@ func (w *Words) Period(what, text string) api.Period {
 	}
 	d, err := words.Duration(text)
 	if err != nil || d < time.Minute || d%time.Minute != 0 {
-		w.Wrong(what, "%q is not a period: give %s, or whole minutes for one that rolls, as 24h or 30d", text, strings.Join(Periods(), ", "))
+		w.Wrong(what, "%q is not a period: give %s, or whole minutes for one that rolls, as 24h or 30d", text,
+			strings.Join(Periods(), ", "))
 	}
 	return api.Period{Kind: "rolling", Window: api.Duration(d)}
 }
