@@ -120,7 +120,8 @@ func (d *daemon) dropPrivileges() error {
 	if d.Drop == nil {
 		return nil
 	}
-	left, err := d.Drop(privilege.Need{ChangeNetwork: d.choice.Kernel, LowPorts: d.config().Node.ListenPort < firstFreePort})
+	port := d.config().Node.ListenPort // 0: any that is free, which is none of the low
+	left, err := d.Drop(privilege.Need{ChangeNetwork: d.choice.Kernel, LowPorts: port != 0 && port < firstFreePort})
 	if err != nil {
 		return err
 	}
