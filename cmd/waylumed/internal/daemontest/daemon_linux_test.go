@@ -243,7 +243,9 @@ func (s *site) unix() *http.Client { return unixClient(s.socket()) }
 
 func unixClient(path string) *http.Client {
 	return &http.Client{Timeout: patience, Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "unix", path) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
 	}}
 }
 

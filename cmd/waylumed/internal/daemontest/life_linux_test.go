@@ -40,8 +40,7 @@ func TestLife(t *testing.T) {
 	d = s.start(t)
 	require.Equal(t, []api.Peer{made.Peer}, allPeers(t, client, onSocket))
 	d.stop(t)
-	status, out := s.waylumed(t, "audit", "verify", s.path("state/audit.log"))
-	require.Zero(t, status, out)
+	verify(t, s)
 }
 
 // TestDrain has a request under way when the end comes: it is answered, and no other is begun.
