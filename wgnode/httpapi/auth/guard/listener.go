@@ -121,5 +121,13 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
+// CloseWrite has the other end read an answer to its end, though not all was read of what it sent: [net/http.Server] asks for it.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 // NetConn is the connection that is counted.
 func (c *conn) NetConn() net.Conn { return c.Conn }
