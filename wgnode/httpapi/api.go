@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -40,6 +41,10 @@ type Config struct {
 	// Version is that of the program, for the document and for the node's status.
 	Version string
 
+	// BodyTimeout is how long the body of a request may take, from when its headers are there. 0: 30 s. It takes the place of the
+	// server's ReadTimeout.
+	BodyTimeout time.Duration
+
 	// Draining is whether new peers are refused from the beginning.
 	Draining bool
 
@@ -67,6 +72,9 @@ type API struct {
 func New(cfg Config) (*API, error) {
 	if cfg.Node == nil {
 		return nil, errors.New("httpapi: Config.Node is not set: give the node that the API is for")
+	}
+	if cfg.BodyTimeout <= 0 {
+		cfg.BodyTimeout = 30 * time.Second
 	}
 	a := &API{cfg: cfg, log: cfg.Logger, mux: http.NewServeMux(), locks: newLocks(), draining: cfg.Draining}
 	if a.log == nil {

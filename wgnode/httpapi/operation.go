@@ -8,7 +8,6 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -48,7 +47,7 @@ func register[I, O any](a *API, o operation, handler func(context.Context, *I) (
 	registry := a.huma.OpenAPI().Components.Schemas
 	op := huma.Operation{
 		OperationID: o.id, Method: o.method, Path: o.path, Tags: []string{o.tag}, Summary: o.summary, Description: o.description,
-		DefaultStatus: o.status, Deprecated: o.deprecated, MaxBodyBytes: maxBody, BodyReadTimeout: 30 * time.Second,
+		DefaultStatus: o.status, Deprecated: o.deprecated, MaxBodyBytes: maxBody, BodyReadTimeout: a.cfg.BodyTimeout,
 	}
 	if o.maxBody != 0 {
 		op.MaxBodyBytes = o.maxBody
@@ -67,7 +66,7 @@ func register[I, O any](a *API, o operation, handler func(context.Context, *I) (
 		o.refusals = append(o.refusals, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	guard(&op, access{public: o.public, scope: o.scope})
-	op.Middlewares = huma.Middlewares{unknown}
+	op.Middlewares = huma.Middlewares{unknown, read}
 	declare(&op, registry, o.refusals)
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		if f := unknownIn(ctx); len(f) > 0 {

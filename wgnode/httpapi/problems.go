@@ -55,6 +55,9 @@ func (a *API) asProblem(ctx huma.Context, _ string, v any) (any, error) {
 	switch v := v.(type) {
 	case *huma.ErrorModel:
 		p := fromHuma(v, unknownIn(ctx.Context()))
+		if r, ok := ctx.(*reading); ok && v.Status == http.StatusInternalServerError && r.problem() != nil {
+			p = r.problem()
+		}
 		p.Instance = requestID(w.Header())
 		a.logged(ctx.Context(), r, p)
 		w.Header().Set("Cache-Control", "no-store")

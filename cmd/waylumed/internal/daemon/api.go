@@ -53,7 +53,10 @@ func (d *daemon) openAPI(ctx context.Context) (_ *api, err error) {
 			return nil, err
 		}
 	}
-	if a.routes, err = httpapi.New(httpapi.Config{Node: d.node, Logger: d.log, Version: d.Version, OnDrain: d.onDrain}); err != nil {
+	a.routes, err = httpapi.New(httpapi.Config{
+		Node: d.node, Logger: d.log, Version: d.Version, OnDrain: d.onDrain, BodyTimeout: cfg.API.Limits.RequestTime,
+	})
+	if err != nil {
 		return nil, err
 	}
 	if a.events, err = eventstream.New(eventstream.Config{Node: d.node, Logger: d.log}); err != nil {
@@ -198,17 +201,21 @@ func (d *daemon) compose(a *api, cfg config.Config) (http.Handler, error) {
 	}
 	inner = perSource(inner)
 
-	open := http.NewServeMux()
-	open.Handle("/", inner)
-	for _, path := range []string{"/livez", "/readyz"} {
-		open.Handle(path, a.routes)
-	}
+	// No ServeMux: it would send those elsewhere whose path is not clean, whoever they are.
+	open := map[string]http.Handler{"/livez": a.routes, "/readyz": a.routes}
 	if cfg.API.Docs {
 		for _, path := range []string{"/openapi.json", "/openapi.yaml", "/docs"} {
-			open.Handle("GET "+path, anybody(a.routes))
+			open[path] = anybody(a.routes)
 		}
 	}
-	return guard.RequestID(d.recovered(guard.Headers(a.metrics.Middleware(open)))), nil
+	routed := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if handler, ok := open[r.URL.Path]; ok {
+			handler.ServeHTTP(w, r)
+		} else {
+			inner.ServeHTTP(w, r)
+		}
+	})
+	return guard.RequestID(d.recovered(guard.Headers(a.metrics.Middleware(routed)))), nil
 }
 
 // replays counts the answers that were given before.
