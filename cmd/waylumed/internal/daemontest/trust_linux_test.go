@@ -76,7 +76,9 @@ func refusals(t *testing.T, s *trusting, id string) []refusal {
 	unknown, err := sign.HMAC("nobody", bytes.Repeat([]byte("x"), 32))
 	require.NoError(t, err)
 	const body = `{"name":"eve"}`
-	post := func(key sign.Key, c sign.Claims) *http.Request { return s.request(t, http.MethodPost, peers, body, key, c) }
+	post := func(key sign.Key, c sign.Claims) *http.Request {
+		return s.request(t, http.MethodPost, peers, body, key, c)
+	}
 	past, future, elsewhere := claims(writePeers), claims(writePeers), claims(writePeers)
 	past.Now = func() time.Time { return time.Now().Add(-2 * time.Minute) }
 	future.Now = func() time.Time { return time.Now().Add(2 * time.Minute) }
