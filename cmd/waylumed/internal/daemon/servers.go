@@ -60,9 +60,13 @@ func (d *daemon) openServers(ctx context.Context) (*servers, error) {
 	}
 	for name, all := range inherited {
 		for _, l := range all {
+			at := config.Address{Network: l.Addr().Network(), Address: l.Addr().String()}
+			if err := admissible(name, at, cfg); err != nil {
+				return nil, errors.Join(err, l.Close())
+			}
 			if name == adminSocket {
 				s.adminAt = l
-			} else if err := s.add(l, false); err != nil {
+			} else if err := s.add(l, at.Loopback()); err != nil {
 				return nil, err
 			}
 		}
@@ -79,6 +83,25 @@ func (d *daemon) openServers(ctx context.Context) (*servers, error) {
 		}
 	}
 	return s, s.openAdmin(cfg)
+}
+
+// admissible holds a socket that a supervisor has opened to what the configuration may say of one that the daemon opens itself.
+func admissible(name string, at config.Address, cfg config.Config) error {
+	const from = "the supervisor's socket %q (%s) is reached from other hosts "
+	switch {
+	case at.Loopback():
+		return nil
+	case name == adminSocket && cfg.Admin.Pprof:
+		return fmt.Errorf(from+"and admin.pprof shows memory of the process to who asks: have it listen at 127.0.0.1, or leave that out", name, at)
+	case name == adminSocket:
+		return nil
+	case cfg.API.TLS.CertFile == "":
+		return fmt.Errorf(from+"without TLS: give api.tls.cert_file and api.tls.key_file, or have it listen at 127.0.0.1", name, at)
+	case !cfg.API.Signed():
+		return fmt.Errorf(from+"and nobody could sign a request: give api.auth.keys, api.auth.jwks or api.tls.client_ca_file, or have it "+
+			"listen at 127.0.0.1", name, at)
+	}
+	return nil
 }
 
 // add puts around a socket of the API's what every connection goes through.
