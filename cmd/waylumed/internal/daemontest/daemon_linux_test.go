@@ -59,7 +59,9 @@ type site struct {
 	dir      string
 	settings settings
 	env      []string   // beside PATH and HOME
-	files    []*os.File // that a supervisor passes on
+
+	files       []*os.File // that a supervisor passes on
+	listenNames string     // theirs (LISTEN_FDNAMES)
 }
 
 // name is what nodes are called.
@@ -149,6 +151,11 @@ func (s *site) launch(tb testing.TB) *daemon {
 	d := &daemon{site: s, log: &journal{}, ended: make(chan struct{})}
 	d.cmd = s.command(tb, "run", "--config", s.path("waylumed.yaml"))
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
+	if s.listenNames != "" { // a process is told its id by whoever becomes it
+		script := fmt.Sprintf(`LISTEN_PID=$$ LISTEN_FDS=%d LISTEN_FDNAMES=%s exec "$0" "$@"`, len(s.files), s.listenNames)
+		d.cmd.Args = append([]string{"sh", "-c", script, d.cmd.Path}, d.cmd.Args[1:]...)
+		d.cmd.Path = "/bin/sh"
+	}
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(tb, d.cmd.Start())
 	go func() {
