@@ -58,7 +58,7 @@ func (s settings) yaml() ([]byte, error) {
 type site struct {
 	dir      string
 	settings settings
-	env      []string   // beside PATH and HOME
+	env      []string // beside PATH and HOME
 
 	files       []*os.File // that a supervisor passes on
 	listenNames string     // theirs (LISTEN_FDNAMES)
