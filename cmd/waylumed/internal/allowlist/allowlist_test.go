@@ -33,7 +33,7 @@ func prefixes(texts ...string) (all []netip.Prefix) {
 func TestParse(t *testing.T) {
 	want := prefixes("192.0.2.1/32", "198.51.100.0/24", "2001:db8::/32")
 	for _, text := range []string{
-		"# ours\n::ffff:192.0.2.1\n198.51.100.0/24\n\n 2001:db8::/32 # theirs\r\n192.0.2.1\n192.0.2.1/32",
+		"# ours\n198.51.100.0/24\n\n 2001:db8::/32 # theirs\r\n192.0.2.1\n192.0.2.1/32",
 		` ["2001:db8::/32", "198.51.100.0/24", "192.0.2.1"]`,
 	} {
 		got, err := allowlist.Parse([]byte(text))
@@ -42,6 +42,7 @@ func TestParse(t *testing.T) {
 	}
 	for text, problem := range map[string]string{
 		"10.0.0.0/8\nnobody": `line 2: "nobody"`,
+		"::ffff:192.0.2.1":   "give 192.0.2.1",
 		"fe80::1%eth0":       "line 1: ",
 		"198.51.100.7/24":    "give the one that is meant",
 		`["1.2.3.4", 5]`:     "no JSON array of strings",

@@ -79,7 +79,7 @@ func TestBadKernelFlags(t *testing.T) {
 		`--control-allow: 192.0.2.9/24 is either 192.0.2.9 or 192.0.2.0/24: give the one that is meant`: func(s *Settings) {
 			s.ControlPorts, s.ControlAllow = []string{"22"}, []string{"192.0.2.9/24"}
 		},
-		`--control-allow: ::ffff:192.0.2.9/128: use an IPv4 or IPv6 prefix`: func(s *Settings) {
+		`--control-allow: "::ffff:192.0.2.9" is IPv4 in IPv6: give 192.0.2.9`: func(s *Settings) {
 			s.ControlPorts, s.ControlAllow = []string{"22"}, []string{"::ffff:192.0.2.9"}
 		},
 	} {

@@ -83,7 +83,9 @@ func Port(text string) (uint16, error) {
 // nobody should guess where it opens something.
 func Prefix(text string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
-		addr = addr.Unmap()
+		if addr.Is4In6() {
+			return netip.Prefix{}, fmt.Errorf("%q is IPv4 in IPv6: give %s", text, addr.Unmap())
+		}
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
 	prefix, err := netip.ParsePrefix(text)
