@@ -62,7 +62,7 @@ $(DENO):
 
 test: packages = $(shell $(GO) list $(PKG))
 test: gotest = $(GO) test -v $(RACE) -timeout 15m -run '$(RUN)' -skip '^TestVM$$'
-test: setup ## go vet, then every test with the race detector; what is skipped, and why
+test: setup $(if $(filter true,$(CI)),deno) ## go vet, then every test with the race detector; what is skipped, and why
 	$(GO) vet $(PKG)
 	$(GO) build $(RACE) $(PKG)
 	$(if $(filter-out $(TIMED),$(packages)),@$(gotest) -p $(PARALLEL) $(filter-out $(TIMED),$(packages)) 2>&1 | .ci/brief)
