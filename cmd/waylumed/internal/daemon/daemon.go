@@ -63,6 +63,7 @@ type daemon struct {
 	node      *wgnode.Node
 	api       *api
 	allow     *allowlist.List // nil: none
+	allowed   *allowed
 	ends      []func() error
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/config"
@@ -89,26 +88,6 @@ func (d *daemon) nodeConfig() wgnode.Config {
 		}
 	}
 	return node
-}
-
-// refreshControlAllow has those reach the control ports whom the configuration in force and the allowlist name.
-func (d *daemon) refreshControlAllow(ctx context.Context) error {
-	var list []netip.Prefix
-	if d.allow != nil {
-		list = d.allow.Prefixes()
-	}
-	return d.setControlAllow(ctx, list)
-}
-
-// setControlAllow has a list of prefixes reach the control ports, beside those of the configuration.
-func (d *daemon) setControlAllow(ctx context.Context, list []netip.Prefix) error {
-	dp, ok := d.choice.Dataplane.(interface {
-		SetControlAllow(context.Context, []netip.Prefix) error
-	})
-	if !ok || len(d.config().Kernel().ControlPorts) == 0 { // the listener looks at the list itself, or there is nothing to reach
-		return nil
-	}
-	return dp.SetControlAllow(ctx, append(slices.Clone(d.config().Node.ControlAllow), list...))
 }
 
 // kernelOnly are the settings that were changed and mean nothing without the kernel's dataplane.

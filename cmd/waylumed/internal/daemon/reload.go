@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/config"
 	"github.com/waylume/waylume/wgnode/httpapi/audit"
@@ -26,24 +28,11 @@ func (d *daemon) reload(ctx context.Context, why string) ([]config.Change, error
 	if err != nil {
 		return nil, err
 	}
-	if d.api.certs != nil {
-		if err := d.api.certs.Reload(); err != nil {
-			return nil, err
-		}
-	}
-	if err := d.api.auth.Reload(trust(next.Config)); err != nil {
+	if err := d.takeOver(ctx, before.Config, next.Config); err != nil {
 		return nil, err
 	}
-	if err := d.node.SetNodeSpeedLimit(ctx, next.Config.Node.SpeedLimit); err != nil {
-		return nil, errors.Join(err, d.api.auth.Reload(trust(before.Config)))
-	}
-	if err := errors.Join(d.recompose(d.api, next.Config), d.Log.Reload(next.Config.Log)); err != nil {
-		return nil, err // a mistake in this program: the configuration has been checked
-	}
 	d.loaded.Store(next)
-	if err := d.refreshControlAllow(ctx); err != nil {
-		return changes, err
-	}
+	d.log.InfoContext(ctx, "read the configuration anew", "changes", len(changes), "why", why)
 	for _, c := range changes {
 		if c.Reloadable {
 			d.log.InfoContext(ctx, "took over a setting", "setting", c.Key, "old", c.Old, "new", c.New, "why", why)
@@ -53,6 +42,42 @@ func (d *daemon) reload(ctx context.Context, why string) ([]config.Change, error
 	}
 	return changes, nil
 }
+
+// takeOver puts a configuration in force in place of another: all of it or nothing. What can fail comes first, and what it has changed
+// is taken back if something after it fails.
+func (d *daemon) takeOver(ctx context.Context, before, next config.Config) (err error) {
+	handler, err := d.compose(d.api, next)
+	if err != nil {
+		return err
+	}
+	certificates := func() {}
+	if d.api.certs != nil {
+		if certificates, err = d.api.certs.Prepare(); err != nil {
+			return err
+		}
+	}
+	set := func(ctx context.Context, cfg config.Config) error {
+		return errors.Join(d.node.SetNodeSpeedLimit(ctx, cfg.Node.SpeedLimit), d.allowed.configure(ctx, cfg.Node.ControlAllow),
+			d.Log.Reload(cfg.Log))
+	}
+	if err = set(ctx, next); err == nil {
+		err = d.api.auth.Reload(trust(next)) // which changes nothing if it fails
+	}
+	if err != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+		defer cancel()
+		if back := set(ctx, before); back != nil {
+			err = errors.Join(err, fmt.Errorf("take back: %w", back))
+		}
+		return err
+	}
+	certificates()
+	d.api.handler.Store(&handler)
+	return nil
+}
+
+// undoTime is how long it may take to take back what a reload has changed.
+const undoTime = 10 * time.Second
 
 // reloadBySignal is reload, of which the log of changes has a record as of a request.
 func (d *daemon) reloadBySignal(ctx context.Context) {

@@ -42,9 +42,10 @@ func (d *daemon) openServers(ctx context.Context) (*servers, error) {
 		return nil, err
 	}
 	d.api = s.api
+	d.allowed = newAllowed(d.choice.Dataplane, cfg.Kernel().ControlPorts, cfg.Node.ControlAllow)
 	if cfg.Allowlist.Set() {
 		s.d.allow = allowlist.New(allowlist.Config{
-			File: cfg.Allowlist.File, URL: cfg.Allowlist.URL, Refresh: cfg.Allowlist.Refresh, Apply: d.setControlAllow, Logger: d.log,
+			File: cfg.Allowlist.File, URL: cfg.Allowlist.URL, Refresh: cfg.Allowlist.Refresh, Apply: d.allowed.list, Logger: d.log,
 			Last: filepath.Join(cfg.Node.State, "allowlist"),
 		})
 	}

@@ -98,15 +98,39 @@ func (c *Certificates) Reload() error {
 	return c.reloadLocked()
 }
 
+// Prepare is Reload in two steps, for who changes more than certificates, and all of it or nothing: what it returns has the files as
+// they were read for connections that come.
+func (c *Certificates) Prepare() (use func(), err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stamps := c.stamps()
+	s, err := c.readLocked()
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.looked, c.tried = c.cfg.Now(), stamps // what a handshake has read since then, the next one reads again
+		c.current.Store(s)
+	}, nil
+}
+
 func (c *Certificates) reloadLocked() error {
 	// What changes while it is read differs from its stamp afterwards, and is read again.
 	c.looked, c.tried = c.cfg.Now(), c.stamps()
-	s, err := c.read()
-	if c.failure = err; err != nil {
+	s, err := c.readLocked()
+	if err != nil {
 		return err
 	}
 	c.current.Store(s)
 	return nil
+}
+
+func (c *Certificates) readLocked() (*state, error) {
+	s, err := c.read()
+	c.failure = err
+	return s, err
 }
 
 func (c *Certificates) stamps() (all [3]stamp) {

@@ -204,6 +204,26 @@ func TestFilesThatChange(t *testing.T) {
 	require.NoError(t, certs.Err())
 }
 
+// What is prepared is in force when it is used, and not before; what is not whole cannot be prepared.
+func TestPrepare(t *testing.T) {
+	h := newHost(t)
+	h.Check = -1
+	certs, err := mtls.New(h.Config)
+	require.NoError(t, err)
+	first := certs.Leaf()
+	second := h.write(t)
+	use, err := certs.Prepare()
+	require.NoError(t, err)
+	require.Equal(t, first, certs.Leaf())
+	use()
+	require.Equal(t, second, certs.Leaf())
+	require.NoError(t, os.WriteFile(h.KeyFile, nil, 0o600))
+	_, err = certs.Prepare()
+	require.ErrorIs(t, err, mtls.ErrCertificate)
+	require.ErrorIs(t, certs.Err(), mtls.ErrCertificate)
+	require.Equal(t, second, certs.Leaf())
+}
+
 func TestNewRefuses(t *testing.T) {
 	h := newHost(t)
 	for name, change := range map[string]func(*mtls.Config){
