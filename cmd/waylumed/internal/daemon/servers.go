@@ -55,54 +55,49 @@ func (d *daemon) openServers(ctx context.Context) (*servers, error) {
 		MaxHeaderBytes: int(limits.Header), Logger: d.log,
 	})
 	d.atEnd(func() error { return s.close() })
-	inherited, err := service.Listeners()
-	if err != nil {
+	if err := s.openListeners(cfg); err != nil {
 		return nil, err
-	}
-	for name, all := range inherited {
-		for _, l := range all {
-			at := config.Address{Network: l.Addr().Network(), Address: l.Addr().String()}
-			if err := admissible(name, at, cfg); err != nil {
-				return nil, errors.Join(err, l.Close())
-			}
-			if name == adminSocket {
-				s.adminAt = l
-			} else if err := s.add(l, at.Loopback()); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if len(s.listeners) == 0 {
-		for _, address := range cfg.API.Listen {
-			l, err := listen(address, cfg.API.Socket.Mode)
-			if err != nil {
-				return nil, err
-			}
-			if err := s.add(l, address.Loopback()); err != nil {
-				return nil, err
-			}
-		}
 	}
 	return s, s.openAdmin(cfg)
 }
 
-// admissible holds a socket that a supervisor has opened to what the configuration may say of one that the daemon opens itself.
-func admissible(name string, at config.Address, cfg config.Config) error {
-	const from = "the supervisor's socket %q (%s) is reached from other hosts "
-	switch {
-	case at.Loopback():
-		return nil
-	case name == adminSocket && cfg.Admin.Pprof:
-		return fmt.Errorf(from+"and admin.pprof shows memory of the process to who asks: have it listen at 127.0.0.1, or leave that out", name, at)
-	case name == adminSocket:
-		return nil
-	case cfg.API.TLS.CertFile == "":
-		return fmt.Errorf(from+"without TLS: give api.tls.cert_file and api.tls.key_file, or have it listen at 127.0.0.1", name, at)
-	case !cfg.API.Signed():
-		return fmt.Errorf(from+"and nobody could sign a request: give api.auth.keys, api.auth.jwks or api.tls.client_ca_file, or have it "+
-			"listen at 127.0.0.1", name, at)
+// openListeners takes the sockets that a supervisor has opened, and opens those of the configuration that are not among them.
+func (s *servers) openListeners(cfg config.Config) error {
+	inherited, err := service.Listeners()
+	if err != nil {
+		return err
 	}
-	return nil
+	var taken []net.Addr
+	var errs []error
+	for name, all := range inherited {
+		for _, l := range all {
+			err := checkInherited(cfg, name, l.Addr())
+			switch {
+			case err == nil && name == adminSocket && s.adminAt != nil:
+				err = fmt.Errorf("the supervisor has opened two sockets of the name %s: give one", adminSocket)
+			case err == nil && name == adminSocket:
+				s.adminAt = l
+				continue
+			case err == nil:
+				taken = append(taken, l.Addr())
+				err = s.add(l, ofLoopback(l.Addr()))
+			default:
+				err = errors.Join(err, l.Close())
+			}
+			errs = append(errs, err)
+		}
+	}
+	for _, address := range cfg.API.Listen {
+		if slices.ContainsFunc(taken, func(addr net.Addr) bool { return same(address, addr) }) {
+			continue
+		}
+		l, err := listen(address, cfg.API.Socket.Mode)
+		if err == nil {
+			err = s.add(l, address.Loopback())
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // add puts around a socket of the API's what every connection goes through.

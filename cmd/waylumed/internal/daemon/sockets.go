@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
+	"syscall"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/config"
 )
@@ -58,11 +60,16 @@ func vacate(path string) error {
 	case info.Mode().Type() != fs.ModeSocket:
 		return errors.New("something else has that name: move it away")
 	}
-	if c, err := net.Dial("unix", path); err == nil {
+	c, err := net.Dial("unix", path)
+	switch {
+	case err == nil:
 		_ = c.Close()
-		return errors.New("another program serves that socket: stop it, or use another path")
+	case errors.Is(err, fs.ErrPermission):
+		return err
+	case !errors.Is(err, syscall.EAGAIN): // which is when so many wait for it that no more can
+		return os.Remove(path)
 	}
-	return os.Remove(path)
+	return errors.New("another program serves that socket: stop it, or use another path")
 }
 
 // namedListener takes its name away when it is closed, once: later the name may be another's.
@@ -84,4 +91,54 @@ func (l *namedListener) Close() error {
 		l.err = errors.Join(err, l.Listener.Close())
 	})
 	return l.err
+}
+
+// checkInherited is for a socket that a supervisor has opened what the check of the configuration is for those that it names.
+func checkInherited(cfg config.Config, name string, addr net.Addr) error {
+	at, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return nil
+	}
+	remote := !ofLoopback(addr)
+	var lacks string
+	switch {
+	case name == adminSocket && remote && cfg.Admin.Pprof:
+		lacks = "it shows memory of the process to who asks: switch admin.pprof off"
+	case name == adminSocket:
+	case cfg.API.TLS.CertFile == "" && (remote || cfg.Profile == config.Production):
+		lacks = "it would be served without TLS: give api.tls.cert_file and api.tls.key_file"
+	case remote && !cfg.API.Signed():
+		lacks = "nobody could sign a request: give api.auth.keys, api.auth.jwks or api.tls.client_ca_file"
+	case remote && cfg.API.Auth.BearerToken.Reveal() != "":
+		lacks = "api.auth.bearer_token is taken on this host alone: leave it out, and sign requests"
+	}
+	if lacks == "" {
+		return nil
+	}
+	return fmt.Errorf("the socket %q, which the supervisor has opened at %s: %s, or have it open a unix socket", name, at, lacks)
+}
+
+// ofLoopback reports whether only this host reaches a socket.
+func ofLoopback(addr net.Addr) bool {
+	at, ok := addr.(*net.TCPAddr)
+	return !ok || at.IP.IsLoopback()
+}
+
+// same reports whether a socket is the one that an address of the configuration means.
+func same(address config.Address, addr net.Addr) bool {
+	switch at := addr.(type) {
+	case *net.UnixAddr:
+		return address.Network == "unix" && address.Address == at.Name
+	case *net.TCPAddr:
+		host, _, err := net.SplitHostPort(address.Address)
+		if port, ok := address.Port(); err != nil || !ok || int(port) != at.Port {
+			return false
+		}
+		wanted, err := netip.ParseAddr(host)
+		if err != nil { // every address of the host, or localhost
+			return host == "" && at.IP.IsUnspecified() || host == "localhost" && at.IP.IsLoopback()
+		}
+		return wanted.Unmap() == at.AddrPort().Addr().Unmap()
+	}
+	return false
 }
