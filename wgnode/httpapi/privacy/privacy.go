@@ -85,9 +85,11 @@ func peers(s Settings) []Item {
 			Purpose: "data caps, billing",
 			Where:   where, Kept: "until the peer or the account is removed",
 		},
-		{
-			Data: "Private keys of peers that the node has made", Purpose: "to hand them out once", Where: "nowhere", Kept: Never,
-		},
+		timed(Item{
+			Data:    "Private keys of peers that the node has made",
+			Purpose: "to hand them out: once, or again to who sends the same request with its idempotency key",
+			Where:   "in that answer alone: " + answers(s), Setting: "idempotency retention",
+		}, s.Idempotency, 0),
 		timed(Item{
 			Data:    "Tunnel addresses that a removed peer had",
 			Purpose: "nobody gets another's address while packets to it are still on their way",
@@ -123,8 +125,18 @@ func logs(s Settings) []Item {
 		timed(Item{
 			Data:    "Answers to requests with an idempotency key",
 			Purpose: "the same request gets the same answer, and is not done twice",
-			Where:   where(s), Setting: "idempotency retention",
+			Where:   answers(s), Setting: "idempotency retention",
 		}, s.Idempotency, 0),
+		{
+			Data:    "Hashes of the names of tokens that requests were signed with",
+			Purpose: "a request that somebody has overheard counts once",
+			Where:   "two files beside the state, of twice the life of a token each", Kept: "until newer ones take their place",
+		},
+		{
+			Data:    "Addresses that requests came from, of an IPv6 address its /64: how many, and how many failed to say who makes them",
+			Purpose: "limits of rates and connections, delays for who guesses",
+			Where:   "memory", Kept: "until newer ones take their place or the process ends",
+		},
 		{
 			Data:    fmt.Sprintf("Events: the last %d, with public keys and account IDs", s.EventBuffer),
 			Purpose: "readers that were away a moment",
@@ -157,7 +169,7 @@ func logs(s Settings) []Item {
 	}
 	if s.Traces {
 		items = append(items, Item{
-			Data:    "Traces of requests: route, status, times",
+			Data:    "Traces of requests: route, status, times, " + traced(s.LogRedaction),
 			Purpose: "to see where time goes",
 			Where:   "the endpoint that traces are sent to",
 			Kept:    "as that says", Setting: "traces endpoint",
@@ -199,9 +211,10 @@ func timed(i Item, kept, more time.Duration) Item {
 	return i
 }
 
-func where(s Settings) string {
+// answers is where those to requests with an idempotency key are.
+func answers(s Settings) string {
 	if s.DurableState {
-		return "a file beside the state"
+		return "a file beside the state, sealed with the client's key, which is not in it"
 	}
 	return "memory"
 }
@@ -224,6 +237,13 @@ func logged(mode string) string {
 		return "addresses as /24 or /48, keys as their first 6 characters, accounts and names as numbers of this process"
 	}
 	return "without addresses, keys, account IDs and names"
+}
+
+func traced(mode string) string {
+	if mode == "off" {
+		return "public keys of peers, IDs of accounts"
+	}
+	return "a hash of each peer's public key"
 }
 
 // spell is a time in words: days, hours, minutes, seconds, whatever is not zero of them.

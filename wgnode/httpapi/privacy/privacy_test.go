@@ -86,6 +86,11 @@ func TestHandler(t *testing.T) {
 	require.EqualValues(t, 93*24*3600, i.Seconds)
 	require.Equal(t, "usage log, a reading every 15 minutes", i.Where)
 	require.Equal(t, privacy.Never, find(t, get(), "Contents of traffic").Kept)
+	i = find(t, get(), "Private keys of peers")
+	require.Equal(t, "1 day", i.Kept)
+	require.Contains(t, i.Where, "sealed with the client's key")
+	s.Idempotency = 0
+	require.Equal(t, privacy.Never, find(t, get(), "Private keys of peers").Kept)
 
 	s.UsageRetention, s.AuditSources, s.PeerMetrics, s.Registry, s.Traces, s.DurableState = 0, "off", true, true, true, false
 	r := get()

@@ -28,6 +28,7 @@ type collector struct {
 
 	mu    sync.Mutex
 	paths []string
+	keys  []string // the header Authorization of each
 	spans []*spans.Span
 	raw   []byte
 	fault error
@@ -62,6 +63,7 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.paths = append(c.paths, r.Method+" "+r.URL.Path)
+	c.keys = append(c.keys, r.Header.Get("Authorization"))
 	c.raw = append(c.raw, raw...)
 	for _, resource := range request.GetResourceSpans() {
 		for _, scope := range resource.GetScopeSpans() {

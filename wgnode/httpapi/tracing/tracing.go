@@ -22,6 +22,8 @@ import (
 type Options struct {
 	// Endpoint is the collector's: "https://otel.example.com:4318". Without a path, /v1/traces is added (OTLP/HTTP). Empty: off.
 	Endpoint string
+	// Headers go with what is sent, such as a key of the collector's. None: those of OTEL_EXPORTER_OTLP_HEADERS, if there are.
+	Headers map[string]string
 	// Ratio is which part of traces is kept, 0 to 1, those that go on an authenticated caller's aside, who has decided.
 	Ratio float64
 	// Service names the program; empty: "waylumed". Version is its own, Instance names the node among others.
@@ -62,7 +64,11 @@ func Setup(ctx context.Context, opts Options) (*Tracing, error) {
 	if err != nil {
 		return nil, err
 	}
-	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(endpoint))
+	to := []otlptracehttp.Option{otlptracehttp.WithEndpointURL(endpoint)}
+	if len(opts.Headers) > 0 {
+		to = append(to, otlptracehttp.WithHeaders(opts.Headers))
+	}
+	exporter, err := otlptracehttp.New(ctx, to...)
 	if err != nil {
 		return nil, fmt.Errorf("tracing: %w", err)
 	}
@@ -89,7 +95,7 @@ func endpointOf(text string) (string, error) {
 	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
 		return "", fmt.Errorf("tracing: Options.Endpoint has no scheme http or https, or no host: %s", want)
 	case u.User != nil:
-		return "", fmt.Errorf("tracing: Options.Endpoint holds credentials: put them into OTEL_EXPORTER_OTLP_HEADERS")
+		return "", fmt.Errorf("tracing: Options.Endpoint holds credentials: put them into Options.Headers")
 	case u.RawQuery != "" || u.Fragment != "":
 		return "", fmt.Errorf("tracing: Options.Endpoint has a query or a fragment: %s", want)
 	}

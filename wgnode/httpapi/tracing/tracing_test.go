@@ -92,9 +92,12 @@ func TestRequestToDataplane(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() { goleak.VerifyNone(t, before) }) // last, when servers are closed
 	c := newCollector(t)
-	a := newAPI(t, wgnodetest.NewDataplane(), tracing.Options{Endpoint: c.URL, Ratio: 1})
+	a := newAPI(t, wgnodetest.NewDataplane(), tracing.Options{
+		Endpoint: c.URL, Headers: map[string]string{"authorization": "Bearer abc"}, Ratio: 1,
+	})
 	require.Equal(t, http.StatusCreated, a.post(t, "/api/v1/peers"))
 	a.finish(t)()
+	require.Equal(t, "Bearer abc", c.keys[0])
 	require.Contains(t, c.trees(t), "POST /api/v1/peers\n  add peer\n    write to store\n    apply to dataplane\n")
 	require.Equal(t, "POST /v1/traces", c.paths[0])
 

@@ -180,3 +180,12 @@ func TestRules(t *testing.T) {
 		require.Equal(t, want, problems(t, opts), text)
 	}
 }
+
+func TestHeaderValues(t *testing.T) {
+	require.Nil(t, config.Tracing{}.HeaderValues())
+	require.Equal(t, map[string]string{"authorization": "Bearer abc", "x-team": "a=b"},
+		config.Tracing{Headers: config.NewSecret("authorization=Bearer%20abc, x-team = a=b")}.HeaderValues())
+	for _, wrong := range []string{"a", "=b", "a=%zz", "a=%0ab", "a b=c"} {
+		require.Error(t, config.Valid("tracing.headers", wrong), wrong)
+	}
+}

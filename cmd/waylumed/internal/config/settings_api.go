@@ -5,8 +5,11 @@ import (
 	"io/fs"
 	"math"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/words"
 	"github.com/waylume/waylume/quota"
@@ -111,9 +114,35 @@ func limitSettings() []Setting {
 
 func validHeaders(text string) error {
 	for pair := range strings.SplitSeq(text, ",") {
-		if name, _, ok := strings.Cut(pair, "="); !ok || strings.TrimSpace(name) == "" || strings.ContainsAny(pair, "\r\n") {
-			return errors.New("is not a list of headers: give such as authorization=Bearer%20abc,x-team=vpn")
+		if _, _, err := header(pair); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// header is one of the headers in a text: a name and, with its percent signs resolved, a value (as OTEL_EXPORTER_OTLP_HEADERS has
+// them).
+func header(pair string) (name, value string, err error) {
+	name, value, ok := strings.Cut(pair, "=")
+	name = strings.TrimSpace(name)
+	value, bad := url.PathUnescape(strings.TrimSpace(value))
+	if !ok || bad != nil || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+		return "", "", errors.New("is not a list of headers: give such as authorization=Bearer%20abc,x-team=vpn")
+	}
+	return name, value, nil
+}
+
+// HeaderValues are those of Headers by their names; nil: none.
+func (t Tracing) HeaderValues() map[string]string {
+	if t.Headers.Reveal() == "" {
+		return nil
+	}
+	values := make(map[string]string)
+	for pair := range strings.SplitSeq(t.Headers.Reveal(), ",") {
+		if name, value, err := header(pair); err == nil { // as it is when the configuration has been checked
+			values[name] = value
+		}
+	}
+	return values
 }

@@ -102,8 +102,8 @@ func (d *daemon) config() config.Config { return d.loaded.Load().Config }
 func (d *daemon) openTraces(ctx context.Context) (err error) {
 	cfg := d.config()
 	d.traces, err = tracing.Setup(ctx, tracing.Options{
-		Endpoint: cfg.Tracing.Endpoint, Ratio: cfg.Tracing.SampleRatio, Version: d.Version, Instance: cfg.Node.Name,
-		Redaction: cfg.Log.Redaction, Logger: d.log,
+		Endpoint: cfg.Tracing.Endpoint, Headers: cfg.Tracing.HeaderValues(), Ratio: cfg.Tracing.SampleRatio, Version: d.Version,
+		Instance: cfg.Node.Name, Redaction: cfg.Log.Redaction, Logger: d.log,
 	})
 	if err != nil {
 		return err

@@ -15,7 +15,7 @@ func (d *daemon) privacy() privacy.Settings {
 	s := privacy.Settings{
 		DurableState: cfg.Node.Store == config.FileStore, Quarantine: ipam.DefaultQuarantine, AuditSources: cfg.Log.Redaction,
 		LogRedaction: cfg.Log.Redaction, Idempotency: cfg.Idempotency.Retention, EventBuffer: wgnode.DefaultEventBuffer,
-		PeerMetrics: cfg.Admin.PeerSeries,
+		PeerMetrics: cfg.Admin.PeerSeries, Traces: cfg.Tracing.Endpoint != "",
 	}
 	if s.DurableState && cfg.Node.UsageLog > 0 {
 		s.UsageLogPeriod, s.UsageRetention = cfg.Node.UsageLog, cfg.Node.UsageRetention
