@@ -15,7 +15,7 @@ func NewLog(w io.Writer, cfg config.Log) (Log, error) {
 	if cfg.Format == config.JSON {
 		inner = slog.NewJSONHandler(w, &slog.HandlerOptions{Level: &level})
 	}
-	redactor := redact.New(redact.Strict, redact.Options{})
+	redactor := redact.New(redact.Strict, redact.Options{Harmless: []string{"setting", "why", "left", "advice"}})
 	set := func(cfg config.Log) error {
 		mode, err := redact.ParseMode(cfg.Redaction)
 		if err != nil {
