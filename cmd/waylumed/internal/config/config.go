@@ -115,7 +115,7 @@ type Auth struct {
 	JWKS         JWKS
 	BearerToken  Secret
 	BearerScopes []auth.Scope
-	Audience     string // empty: any
+	Audience     string // empty: Node.Name
 	ClockSkew    time.Duration
 }
 

@@ -65,7 +65,7 @@ func authSettings() []Setting {
 		many("api.auth.bearer_scopes", func(c *Config) *[]auth.Scope { return &a(c).BearerScopes }, scope(),
 			scopesOfPeers+","+string(auth.NodeAdmin), "What a request with that token may do", reloadable),
 		one("api.auth.audience", func(c *Config) *string { return &a(c).Audience }, text("text", 0, 255), "",
-			"What tokens must have for aud (RFC 7519, section 4.1.3)", reloadable, derived("any", nil)),
+			"What tokens must have for aud (RFC 7519, section 4.1.3)", reloadable, derived("node.name", nil)),
 		one("api.auth.clock_skew", func(c *Config) *time.Duration { return &a(c).ClockSkew }, duration(0, 30*time.Second), "5s",
 			"By how much a client's clock may differ"),
 	}

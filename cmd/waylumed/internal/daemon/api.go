@@ -112,9 +112,6 @@ func (d *daemon) openAuth(a *api, cfg config.Config) error {
 		Trust: trust(cfg), Skew: skew(cfg.API.Auth.ClockSkew), UsedTokens: filepath.Join(cfg.Node.State, "tokens"),
 		MaxBody: int64(cfg.API.Limits.Body), Sources: a.sources, Logger: d.log,
 		OnRefusal: func(reason auth.Reason) { a.metrics.AuthFailed(string(reason)) },
-		OnIntrusion: func(i auth.Intrusion) {
-			d.log.Warn("somebody tries to get in", "from", i.Source.String(), "failures", i.Failures, "since", i.Since, "reason", string(i.Reason))
-		},
 	}
 	if a.certs != nil {
 		c.ClientCAs = a.certs.ClientCAs

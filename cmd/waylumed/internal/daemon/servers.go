@@ -171,11 +171,11 @@ func (s *servers) serve(work context.Context, group *errgroup.Group) error {
 	group.Go(func() error { return unlessEnded(work, s.api.keys.Run(work)) })
 	for _, l := range s.listeners {
 		group.Go(func() error { return served(s.server.Serve(l)) })
-		s.d.log.Info("the API is served", whereabouts(l)...)
+		s.d.log.Info("the API is served", servedAt, addressOf(l))
 	}
 	if s.admin != nil {
 		group.Go(func() error { return served(s.admin.Serve(s.adminAt)) })
-		s.d.log.Info("metrics are served", whereabouts(s.adminAt)...)
+		s.d.log.Info("metrics are served", servedAt, addressOf(s.adminAt))
 	}
 	return nil
 }
@@ -227,11 +227,4 @@ func (s *servers) close() error {
 	return errors.Join(errs...)
 }
 
-// whereabouts are where a socket is, for the log: a port is no secret, though an address is.
-func whereabouts(l net.Listener) []any {
-	attrs := []any{"address", l.Addr().Network() + ":" + l.Addr().String()}
-	if addr, ok := l.Addr().(*net.TCPAddr); ok {
-		attrs = append(attrs, "port", addr.Port)
-	}
-	return attrs
-}
+func addressOf(l net.Listener) string { return l.Addr().Network() + ":" + l.Addr().String() }

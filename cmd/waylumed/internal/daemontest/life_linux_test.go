@@ -20,7 +20,7 @@ func TestLife(t *testing.T) {
 	s := newSite(t, nil)
 	client := s.unix()
 	d := s.start(t)
-	d.logs(t, "address=unix:"+s.socket()+"\n")
+	d.logs(t, "served_at=unix:"+s.socket()+"\n")
 	made := must[api.CreatedPeer](t, client, http.StatusCreated, http.MethodPost, onSocket+peers, api.PeerSpec{Name: "ada"})
 	require.NotZero(t, made.PrivateKey)
 	require.Contains(t, made.Config, "PrivateKey = "+made.PrivateKey.String())

@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -218,6 +219,10 @@ func (r Result) Show(w io.Writer) {
 	case r.KeyFile != "":
 		fmt.Fprintf(w, "Wrote %s, the key %s: whoever has it can sign requests. Give it to the control plane over a safe way.\n",
 			r.KeyFile, r.KID)
+	}
+	if cfg := r.Loaded.Config; r.KeyFile != "" {
+		fmt.Fprintf(w, "Tokens name that key (kid %s) and this node (aud %s): docs/trust.md has how to sign.\n", r.KID,
+			cmp.Or(cfg.API.Auth.Audience, cfg.Node.Name))
 	}
 	for _, p := range r.Loaded.Warnings {
 		fmt.Fprintf(w, "warning: %s\n", p)
