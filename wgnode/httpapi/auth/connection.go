@@ -182,8 +182,12 @@ func (a *Authenticator) certificate(r *http.Request, p *policy) (Principal, *ref
 		for _, cert := range r.TLS.PeerCertificates[1:] {
 			between.AddCert(cert)
 		}
+		roots := a.cfg.ClientCAs()
+		if roots == nil { // nobody, which to Verify would be the system's
+			roots = x509.NewCertPool()
+		}
 		if _, err := leaf.Verify(x509.VerifyOptions{
-			Roots: a.cfg.ClientCAs(), Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+			Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		}); err != nil {
 			return Principal{}, denied(WrongCert, "the client certificate's CA counts no more: connect anew, with one of a CA that does")
 		}

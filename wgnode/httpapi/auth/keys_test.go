@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"testing"
 	"time"
@@ -130,4 +131,44 @@ func TestKeysThatAreRefused(t *testing.T) {
 	}
 	require.NotContains(t, err.Error(), plainToken)
 	require.NotContains(t, err.Error(), "short")
+}
+
+// A public key at hand checks tokens as one in a file does; each refusal has its reason told.
+func TestPublicKeyAtHand(t *testing.T) {
+	public, private := newEd25519(t)
+	var reasons []auth.Reason
+	a := newAuth(t, auth.Config{
+		Trust: auth.Trust{Audience: node, Keys: []auth.KeySource{
+			{Type: auth.PEM, ID: "e", PublicKey: publicPEM(t, public), Scopes: auth.Scopes()},
+		}},
+		OnRefusal: func(r auth.Reason) { reasons = append(reasons, r) },
+	})
+	h := a.Middleware(http.HandlerFunc(echo))
+	ask := func(key sign.Key) int {
+		r := httptest.NewRequest(http.MethodGet, "/api/v1/peers", http.NoBody)
+		require.NoError(t, sign.Request(r, key, sign.Claims{Subject: "cp", Audience: node, Scopes: []string{"peers:read"}}))
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Code
+	}
+	right, err := sign.Ed25519("e", private)
+	require.NoError(t, err)
+	_, other := newEd25519(t)
+	wrong, err := sign.Ed25519("e", other)
+	require.NoError(t, err)
+	unknown, err := sign.Ed25519("x", private)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, ask(right))
+	require.Equal(t, http.StatusUnauthorized, ask(wrong))
+	require.Equal(t, http.StatusUnauthorized, ask(unknown))
+	require.Equal(t, []auth.Reason{auth.WrongSignature, auth.UnknownKey}, reasons)
+
+	for _, s := range []auth.KeySource{
+		{Type: auth.PEM, ID: "e", PublicKey: []byte("no PEM"), Scopes: auth.Scopes()},
+		{Type: auth.PEM, ID: "e", PublicKey: publicPEM(t, public), Path: "/also", Scopes: auth.Scopes()},
+		{Type: auth.HMAC, ID: "e", Secret: secret, PublicKey: publicPEM(t, public), Scopes: auth.Scopes()},
+	} {
+		_, err := auth.New(auth.Config{Trust: auth.Trust{Audience: node, Keys: []auth.KeySource{s}}})
+		require.ErrorContains(t, err, "Keys[0]")
+	}
 }

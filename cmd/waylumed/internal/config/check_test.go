@@ -8,9 +8,11 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -187,5 +189,31 @@ func TestHeaderValues(t *testing.T) {
 		config.Tracing{Headers: config.NewSecret("authorization=Bearer%20abc, x-team = a=b")}.HeaderValues())
 	for _, wrong := range []string{"a", "=b", "a=%zz", "a=%0ab", "a b=c"} {
 		require.Error(t, config.Valid("tracing.headers", wrong), wrong)
+	}
+}
+
+// TestSecretsThatAreRefused: what package auth would refuse at the start, or what everybody knows, is no secret to begin with.
+func TestSecretsThatAreRefused(t *testing.T) {
+	long := strings.Repeat("a", 40)
+	require.NoError(t, config.Valid("api.auth.bearer_token", long+"+/="))
+	for _, wrong := range []string{long + ".a", long + " a", long + "é"} {
+		require.ErrorContains(t, config.Valid("api.auth.bearer_token", wrong), "visible ASCII", wrong)
+	}
+	public, _, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKIXPublicKey(public)
+	require.NoError(t, err)
+	text := string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	file := filepath.Join(t.TempDir(), "public.pem")
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	for alg, faulty := range map[string]bool{config.HS256: true, config.EdDSA: false} {
+		path := filepath.Join(t.TempDir(), "w.yaml")
+		require.NoError(t, os.WriteFile(path, fmt.Appendf(nil,
+			"api: {auth: {keys: [{kid: a, alg: %s, file: %s, scopes: ['peers:read']}]}}", alg, file), 0o600))
+		_, err = config.Load(config.Options{File: path, Environ: []string{"HOME=/home/a"}})
+		require.Equal(t, faulty, err != nil, "%v", err)
+		if faulty {
+			require.ErrorContains(t, err, "is in PEM, and no secret")
+		}
 	}
 }

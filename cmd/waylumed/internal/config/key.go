@@ -140,10 +140,13 @@ func parseKeys(texts []keyText) (keys []Key, faults []fault) {
 
 // checkKey says whether a text is a key for an algorithm.
 func checkKey(alg, text string) error {
-	if alg == HS256 {
+	block, _ := pem.Decode([]byte(text))
+	switch {
+	case alg == HS256 && block != nil: // such as a public key, with which everybody could sign
+		return errors.New("is in PEM, and no secret: give 32 bytes or more, as from 'openssl rand -base64 32', or mend alg")
+	case alg == HS256:
 		return longEnough(text)
 	}
-	block, _ := pem.Decode([]byte(text))
 	if block == nil || block.Type != "PUBLIC KEY" {
 		return errors.New("is no public key in PEM: give what 'openssl pkey -pubout' writes, which begins with -----BEGIN PUBLIC " +
 			"KEY-----")

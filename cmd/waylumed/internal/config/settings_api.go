@@ -60,7 +60,7 @@ func authSettings() []Setting {
 		many("api.auth.jwks.scopes", func(c *Config) *[]auth.Scope { return &a(c).JWKS.Scopes }, scope(), scopesOfPeers,
 			"The most that a token signed with one of them may do", reloadable),
 		one("api.auth.bearer_token", func(c *Config) *Secret { return &a(c).BearerToken },
-			optional(secret("text of 32 bytes or more", longEnough)), words.None,
+			optional(secret("text of 32 bytes or more", checkBearer)), words.None,
 			"A token that is sent as it is, on this host alone", secretly, reloadable),
 		many("api.auth.bearer_scopes", func(c *Config) *[]auth.Scope { return &a(c).BearerScopes }, scope(),
 			scopesOfPeers+","+string(auth.NodeAdmin), "What a request with that token may do", reloadable),
@@ -82,6 +82,14 @@ func longEnough(text string) error {
 		return errors.New("is shorter than 32 bytes, and could be guessed: make one with 'openssl rand -base64 32'")
 	}
 	return nil
+}
+
+// checkBearer is what package auth insists on: a dot is of signed tokens.
+func checkBearer(text string) error {
+	if strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' || c == '.' }) {
+		return errors.New("has a blank, a dot or what is no visible ASCII character: make one with 'openssl rand -base64 32'")
+	}
+	return longEnough(text)
 }
 
 func limitSettings() []Setting {

@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -108,6 +110,56 @@ func TestPrincipalsByCertificate(t *testing.T) {
 	_, _, err = get(h.client(t, h.clients, &x509.Certificate{Subject: pkix.Name{CommonName: "control-plane"},
 		NotAfter: time.Now().Add(-time.Minute)}), url)
 	require.Error(t, err)
+}
+
+// With Any whoever a CA has signed for is somebody: whom the certificate names first in a way that a name can be.
+func TestAnyCertificate(t *testing.T) {
+	h := newHost(t)
+	_, url := h.serve(t, []auth.Certificate{{CommonName: "admin", Scopes: auth.Scopes()}, {Any: true, Scopes: []auth.Scope{auth.PeersRead}}})
+	for _, c := range []struct {
+		template *x509.Certificate
+		status   int
+		body     string
+	}{
+		{&x509.Certificate{Subject: pkix.Name{CommonName: "edge"}, DNSNames: []string{"e.example.com"}}, 200, "mtls edge"},
+		{&x509.Certificate{Subject: pkix.Name{CommonName: "a\x00b"}, DNSNames: []string{"e.example.com"}}, 200, "mtls e.example.com"},
+		{&x509.Certificate{URIs: mustURL(t, "spiffe://example.com/cp")}, 200, "mtls spiffe://example.com/cp"},
+		{&x509.Certificate{Subject: pkix.Name{CommonName: strings.Repeat("a", 64)}}, 200, "mtls " + strings.Repeat("a", 64)},
+		{&x509.Certificate{Subject: pkix.Name{Organization: []string{"no name"}}}, 403, "/problems/forbidden"},
+	} {
+		status, body, err := get(h.client(t, h.clients, c.template), url)
+		require.NoError(t, err)
+		require.Equal(t, c.status, status, body)
+		require.Contains(t, body, c.body)
+	}
+	for _, wrong := range []auth.Certificate{
+		{Scopes: auth.Scopes()}, {Any: true}, {Any: true, CommonName: "a", Scopes: auth.Scopes()},
+		{Any: true, Name: "a\nb", Scopes: auth.Scopes()},
+	} {
+		_, err := auth.New(auth.Config{Trust: auth.Trust{Certificates: []auth.Certificate{wrong}}})
+		require.ErrorContains(t, err, "Certificates[0]")
+	}
+}
+
+// Where there are no CAs of clients, a certificate counts for nobody, whoever has signed it for the world.
+func TestNoClientCAs(t *testing.T) {
+	ca := newCA(t, "world")
+	leaf, _ := issue(t, ca, &x509.Certificate{Subject: pkix.Name{CommonName: "a"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	roots := filepath.Join(t.TempDir(), "roots.pem")
+	require.NoError(t, os.WriteFile(roots, certPEM(ca.cert), 0o600))
+	t.Setenv("SSL_CERT_FILE", roots) // what the system's roots are, if nobody has asked for them before
+	a, err := auth.New(auth.Config{
+		Trust:     auth.Trust{Certificates: []auth.Certificate{{Any: true, Scopes: auth.Scopes()}}},
+		ClientCAs: func() *x509.CertPool { return nil },
+	})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, a.Close()) }()
+	r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}, VerifiedChains: [][]*x509.Certificate{{leaf, ca.cert}}}
+	w := httptest.NewRecorder()
+	a.Middleware(http.NotFoundHandler()).ServeHTTP(w, r)
+	require.Equal(t, http.StatusUnauthorized, w.Code)
+	require.Contains(t, w.Body.String(), "counts no more")
 }
 
 func TestReloadDuringTraffic(t *testing.T) {
