@@ -43,7 +43,7 @@ func nodeSettings(stateDir string) []Setting {
 			"What the node is called in logs, traces and tokens", derived("the host's name", hostName)),
 		one("node.state", func(c *Config) *string { return &c.Node.State }, path("directory"), stateDir,
 			"Where the node keeps its peers, their usage and its log of changes", inPath, func(s *Setting) {
-				s.DefaultText = "/var/lib/waylume for root, else waylumed in $XDG_STATE_HOME or ~/.local/state"
+				s.DefaultText = "$STATE_DIRECTORY of a service, /var/lib/waylume for root, else waylumed in $XDG_STATE_HOME or ~/.local/state"
 			}),
 		one("node.store", func(c *Config) *string { return &c.Node.Store }, oneOf(FileStore, MemoryStore), FileStore,
 			"Whether peers outlast the process: in a file in node.state, or in memory, where the end of the process forgets them"),
