@@ -82,14 +82,14 @@ key never is. Nothing is written unless 'waylumed config check' accepts it.`,
 	f.StringVar(&a.Endpoint, "endpoint", "", "`host[:port]` at which devices reach the node")
 	f.StringVar(&a.ListenPort, "listen-port", "", "UDP `port` for WireGuard")
 	f.StringVar(&a.Dataplane, "dataplane", "", "what moves the packets: auto, kernel or userspace `dataplane`")
-	f.StringVar(&a.Listen, "listen", "", "`addresses` of the API: unix, or such as :8443 or unix:/run/waylume/api.sock")
+	f.StringVar(&a.Listen, "listen", "", "`addresses` of the API: unix, or such as :8443 or unix:/run/waylume/api.sock, with commas between")
 	f.StringVar(&a.CertFile, "tls-cert", "", "`file` of the certificate for TLS, in PEM")
 	f.StringVar(&a.KeyFile, "tls-key", "", "`file` of its private key, in PEM")
 	f.BoolVar(&production, "production", false, "insist on what production needs")
 	f.BoolVar(&key, "api-key", false, "make a key that signs requests")
 	f.StringVar(&a.KID, "kid", "", "the key's `name`")
 	for flag, values := range map[string][]string{
-		"purpose": {setup.Local, setup.Remote}, "dataplane": host.Dataplanes(), "listen": {setup.Unix, ":8443", "127.0.0.1:8443"},
+		"purpose": {setup.Local, setup.Remote}, "dataplane": host.Dataplanes(), "listen": {setup.Unix, setup.Unix + ",:8443", ":8443", "127.0.0.1:8443"},
 		"endpoint": nil, "listen-port": nil, "kid": nil,
 	} {
 		if err := cmd.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

@@ -19,7 +19,7 @@ const (
 	Remote = "remote" // a control plane elsewhere
 )
 
-// Unix is the answer for an API at a unix socket in the directory of the state.
+// Unix is the answer, or one of several, for an API at a unix socket in the directory of the state, where commands look for it.
 const Unix = "unix"
 
 // Answers are what a person decides. An empty text is not decided yet.
@@ -28,7 +28,7 @@ type Answers struct {
 	Endpoint          string
 	ListenPort        string
 	Dataplane         string
-	Listen            string // Unix, or addresses as api.listen has them
+	Listen            string // addresses as api.listen has them, or Unix
 	CertFile, KeyFile string // for TLS; of an address that needs it
 	Production, Key   Choice
 	KID               string
@@ -52,7 +52,7 @@ func choose(yes bool) Choice {
 
 // exposed says that other hosts reach the API.
 func (a *Answers) exposed() bool {
-	for _, text := range a.addresses("") {
+	for _, text := range a.addresses("", "") {
 		if at, err := config.ParseAddress(text); err == nil && !at.Loopback() {
 			return true
 		}
@@ -62,7 +62,7 @@ func (a *Answers) exposed() bool {
 
 // tcp says that the API is not at unix sockets alone.
 func (a *Answers) tcp() bool {
-	for _, text := range a.addresses("") {
+	for _, text := range a.addresses("", "") {
 		if !strings.HasPrefix(text, "unix:") {
 			return true
 		}
@@ -70,14 +70,17 @@ func (a *Answers) tcp() bool {
 	return false
 }
 
-// addresses are those of Listen; relative paths count from dir.
-func (a *Answers) addresses(dir string) (list []string) {
+// addresses are those of Listen; relative paths count from dir, and Unix is the address socket.
+func (a *Answers) addresses(dir, socket string) (list []string) {
 	for text := range strings.SplitSeq(a.Listen, ",") {
 		text = strings.TrimSpace(text)
 		if path, ok := strings.CutPrefix(text, "unix:"); ok {
 			text = "unix:" + absolute(dir, path)
 		}
-		if text != "" && text != Unix {
+		if text == Unix {
+			text = socket
+		}
+		if text != "" {
 			list = append(list, text)
 		}
 	}
@@ -107,9 +110,9 @@ func (a *Answers) decide(now time.Time, ask func(about question, best string) (s
 		config.AutoDataplane)
 	best := Unix
 	if a.Purpose == Remote {
-		best = ":8443"
+		best = Unix + ",:8443"
 	}
-	decide(&a.Listen, question{"Where does the API listen: at a unix socket (unix), or at TCP addresses such as :8443?", listen},
+	decide(&a.Listen, question{"Where does the API listen: at a unix socket (unix), at TCP addresses such as :8443, or at both?", listen},
 		best)
 	either(&a.Production, "Is it for production? Then TLS, signed requests and strict redaction are insisted on",
 		a.Purpose == Remote)
@@ -151,10 +154,11 @@ func valid(key string) func(string) error {
 }
 
 func listen(text string) error {
-	if text == Unix {
+	others := slices.DeleteFunc(strings.Split(text, ","), func(one string) bool { return strings.TrimSpace(one) == Unix })
+	if len(others) == 0 {
 		return nil
 	}
-	return config.Valid("api.listen", text)
+	return config.Valid("api.listen", strings.Join(others, ","))
 }
 
 func present(text string) error {

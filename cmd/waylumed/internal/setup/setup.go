@@ -102,13 +102,13 @@ func (a *Answers) check() error {
 }
 
 // chosen are the settings that answers come to.
-func (a *Answers) chosen(dir, keyFile string) map[string]any {
+func (a *Answers) chosen(dir, stateDir, keyFile string) map[string]any {
 	chosen := map[string]any{"node.listen_port": a.ListenPort, "node.dataplane": a.Dataplane}
 	if a.Endpoint != "" {
 		chosen["node.endpoint"] = a.Endpoint
 	}
 	if a.Listen != Unix {
-		chosen["api.listen"] = a.addresses(dir)
+		chosen["api.listen"] = a.addresses(dir, "unix:"+filepath.Join(stateDir, "api.sock"))
 	}
 	if a.CertFile != "" {
 		chosen["api.tls.cert_file"] = a.CertFile
@@ -153,7 +153,7 @@ func write(opts Options, a *Answers) (result Result, err error) {
 		}()
 	}
 	var text strings.Builder
-	if err := config.Template(&text, a.chosen(opts.Dir, result.KeyFile)); err != nil {
+	if err := config.Template(&text, a.chosen(opts.Dir, config.DefaultState(opts.Environ), result.KeyFile)); err != nil {
 		return Result{}, err
 	}
 	name := durable.Link

@@ -105,7 +105,8 @@ func TestAnswers(t *testing.T) {
 		}},
 		"remote": {answers: Answers{Purpose: Remote, CertFile: "cert.pem", KeyFile: "key.pem"}, want: func(c *config.Config) {
 			require.Equal(t, config.Production, c.Profile)
-			require.Equal(t, ":8443", c.API.Listen[0].Address)
+			require.Equal(t, filepath.Join(c.Node.State, "api.sock"), c.API.Listen[0].Address, "where commands of this host ask")
+			require.Equal(t, ":8443", c.API.Listen[1].Address)
 			require.Len(t, c.API.Auth.Keys[0].Value.Reveal(), 43)
 		}},
 		"remote, not for production": {
@@ -169,12 +170,12 @@ func TestQuestions(t *testing.T) {
 	require.Contains(t, out.String(), `"both" is no answer: give local or remote`)
 	require.Contains(t, out.String(), `"70000" is not a number that can be here`)
 	require.Contains(t, out.String(), "is needed for TLS: name the file")
-	require.Contains(t, out.String(), "Where does the API listen: at a unix socket (unix), or at TCP addresses such as :8443? "+
-		"[:8443]\n> ")
+	require.Contains(t, out.String(), "Where does the API listen: at a unix socket (unix), at TCP addresses such as :8443, or at both? "+
+		"[unix,:8443]\n> ")
 	out.Reset()
 	r.Show(&out)
 	require.Contains(t, out.String(), "Wrote "+r.KeyFile+", the key backend: whoever has it can sign requests.")
-	require.Contains(t, out.String(), "The API will listen at :8443.\nNext:\n  waylumed config check --file "+r.File)
+	require.Contains(t, out.String(), "/api.sock, :8443.\nNext:\n  waylumed config check --file "+r.File)
 	secret, err := os.ReadFile(r.KeyFile)
 	require.NoError(t, err)
 	require.NotContains(t, out.String(), strings.TrimSpace(string(secret)))
