@@ -23,7 +23,7 @@ func samples(s Setting) []string {
 		"node.interface": {"wl0", "wl1"}, "node.uplink": {"eth0", "eth1"},
 		"api.listen":        {"none", ":8443", "127.0.0.1:80,[::1]:80", "unix:/run/a.sock", "unix:/run/b c.sock,localhost:5"},
 		"admin.listen":      {"none", "127.0.0.1:9586", "unix:/run/admin.sock"},
-		"api.auth.audience": {"a", "https://b"}, "api.auth.bearer_token": {strings.Repeat("a", 32), strings.Repeat("b, ", 16) + "c"},
+		"api.auth.audience": {"a", "https://b"}, "api.auth.bearer_token": {strings.Repeat("a", 32), strings.Repeat("b,", 16) + "c"},
 		"tracing.headers": {"a=b", "authorization=Bearer x,c=d"},
 		"api.auth.keys": {
 			"[]", "[{kid: a, alg: HS256, file: /a.secret, scopes: [peers:read]}]",
