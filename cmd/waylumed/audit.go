@@ -18,8 +18,8 @@ func auditCommand(sys system) *cobra.Command {
 		Short: "Verify and show the log of changes",
 		Long: `Audit looks at the log of every change: who asked for it, what it was, and what
 became of it. The node may run or not; nothing is changed.`,
-		Example: `  waylumed audit verify /var/lib/waylume/audit
-  waylumed audit show /var/lib/waylume/audit --since 2026-11-21`,
+		Example: `  waylumed audit verify /var/lib/waylume/audit.log
+  waylumed audit show /var/lib/waylume/audit.log --since 2026-11-21`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usageError{errors.New("say what to do with the audit log\nRun 'waylumed audit --help' for what there is")}
@@ -49,8 +49,8 @@ elsewhere: --head. A log that was written with a key is verified with it.
 The exit status is 0 if the log is as it was written, 1 if it is not or cannot be
 read. With --json the result is one object, of which no field is renamed or
 removed.`,
-		Example: `  waylumed audit verify /var/lib/waylume/audit
-  waylumed audit verify /var/lib/waylume/audit --key-file audit.key --head 4711:9f86d0...`,
+		Example: `  waylumed audit verify /var/lib/waylume/audit.log
+  waylumed audit verify /var/lib/waylume/audit.log --key-file audit.key --head 4711:9f86d0...`,
 		Args: files(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			var opts audit.VerifyOptions
@@ -109,7 +109,7 @@ Times are RFC 3339, as 2026-11-21T06:00:00Z, or a date, which is its midnight in
 UTC.
 
 With --json each record is a line as the log has it, intents and results apart.`,
-		Example: `  waylumed audit show /var/lib/waylume/audit --since 2026-11-21T06:00:00Z`,
+		Example: `  waylumed audit show /var/lib/waylume/audit.log --since 2026-11-21T06:00:00Z`,
 		Args:    files(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			var from time.Time

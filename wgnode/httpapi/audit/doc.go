@@ -5,7 +5,7 @@
 // is answered. A change whose intent cannot be written is refused. A process that is killed between the two leaves an intent
 // without a result: what became of it is unknown, and Verify says so; it is no damage.
 //
-//	log, err := audit.Open("/var/lib/waylume/audit", audit.Options{})
+//	log, err := audit.Open("/var/lib/waylume/audit.log", audit.Options{})
 //	if err != nil {
 //		return err
 //	}

@@ -45,6 +45,9 @@ func (d *daemon) openNode(ctx context.Context) error {
 		d.atEnd(store.Close) // a node that was made has closed it, and a second time does nothing
 		source = store
 	} else {
+		if err := names().MakeState(cfg.State); err != nil { // for all that is beside peers
+			return err
+		}
 		node.Store = wgnode.NewMemoryStore()
 	}
 	d.store = metrics.MeasureStore(node.Store)

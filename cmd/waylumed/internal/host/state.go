@@ -20,8 +20,8 @@ const (
 
 // OpenState opens the state in a directory, or makes it.
 func (n Names) OpenState(dir string) (*boltstore.Store, error) {
-	if err := os.MkdirAll(dir, stateMode); err != nil {
-		return nil, n.stateError(dir, err)
+	if err := n.MakeState(dir); err != nil {
+		return nil, err
 	}
 	path := state.File(dir)
 	store, err := boltstore.Open(path, boltstore.Options{LockTimeout: patience})
@@ -32,6 +32,14 @@ func (n Names) OpenState(dir string) (*boltstore.Store, error) {
 		return nil, n.stateError(dir, err)
 	}
 	return store, nil
+}
+
+// MakeState makes the directory of the state, if it is not there.
+func (n Names) MakeState(dir string) error {
+	if err := os.MkdirAll(dir, stateMode); err != nil {
+		return n.stateError(dir, err)
+	}
+	return nil
 }
 
 func (n Names) stateError(dir string, err error) error {
