@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -29,11 +30,8 @@ type settings map[string]any
 // with returns the settings with others, which win.
 func (s settings) with(others settings) settings {
 	all := settings{}
-	for _, from := range []settings{s, others} {
-		for key, value := range from {
-			all[key] = value
-		}
-	}
+	maps.Copy(all, s)
+	maps.Copy(all, others)
 	return all
 }
 
@@ -70,10 +68,7 @@ const name = "fra-1"
 // newSite makes a directory for daemons with the userspace dataplane.
 func newSite(tb testing.TB, others settings) *site {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "site") // shorter than that of tb: a socket's path has an end
-	require.NoError(tb, err)
-	tb.Cleanup(func() { require.NoError(tb, os.RemoveAll(dir)) })
-	s := &site{dir: dir}
+	s := &site{dir: tb.TempDir()}
 	s.settings = settings{
 		"node.name": name, "node.state": s.path("state"), "node.dataplane": "userspace", "node.listen_port": 0,
 		"node.endpoint": "127.0.0.1",

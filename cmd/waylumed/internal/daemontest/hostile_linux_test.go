@@ -225,6 +225,7 @@ func TestGarbage(t *testing.T) {
 			}
 			_, err = io.Copy(io.Discard, res.Body)
 			require.NoError(t, err, c.name)
+			require.NoError(t, res.Body.Close())
 			got = append(got, res.StatusCode)
 		}
 		require.Equal(t, c.want, got, c.name)

@@ -78,6 +78,7 @@ func TestDrain(t *testing.T) {
 	require.NoError(t, err, "what is under way is answered")
 	answer, err := io.ReadAll(res.Body)
 	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
 	require.Contains(t, []int{http.StatusCreated, http.StatusServiceUnavailable}, res.StatusCode, "%s", answer)
 	require.True(t, res.Close, "and nothing more")
 	require.Zero(t, d.wait(t), d.log)
