@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/waylume/waylume/internal/testutil/netns"
 	"github.com/waylume/waylume/wgnode/httpapi/auth/sign"
 	"github.com/waylume/waylume/wgnode/httpapi/problem"
 	api "github.com/waylume/waylume/wgnode/httpapi/v1"
@@ -115,4 +119,28 @@ func refusals(t *testing.T, s *trusting, id string) []refusal {
 		{"plain token through a proxy", proxied, body, unauthorized, problem.Unauthenticated, "came through a proxy"},
 		{"plain token of too few scopes", plain(bearer), body, forbidden, problem.Forbidden, writePeers},
 	}
+}
+
+// TestRemote asks at an address that other hosts reach: signed requests are taken, a plain token is not, nor is it in a configuration
+// that has such an address.
+func TestRemote(t *testing.T) {
+	netns.Require(t)
+	const ip = "10.99.0.1"
+	netns.AddAddr(t, nil, "lo", netip.MustParsePrefix(ip+"/32"))
+	s := newTrusting(t, nil)
+	s.servers.server(t, s.site, net.ParseIP(ip))
+	address := net.JoinHostPort(ip, strconv.Itoa(port(t)))
+	s.base = "https://" + address
+	s.set(t, settings{"api.listen": []string{"unix:" + s.socket(), address}})
+	d := s.launch(t)
+	require.Equal(t, 1, d.wait(t))
+	require.Contains(t, d.log.String(), "api.auth.bearer_token: is taken on this host alone")
+
+	s.set(t, settings{"api.auth.bearer_token": "none"})
+	d = s.start(t)
+	anybody := from(ip, s.servers.trusted())
+	require.Empty(t, allPeers(t, signing(anybody, s.reader, claims(readPeers)), s.base))
+	p := refused(t, anybody, http.StatusUnauthorized, problem.Unauthenticated, http.MethodGet, s.base+peers, nil, "Authorization", "Bearer "+bearer)
+	require.Contains(t, p.Detail, "through the loopback and a unix socket only")
+	d.stop(t)
 }
