@@ -27,6 +27,7 @@ const (
 	OtherBoot     = "other_boot"     // the last event id is not one of this run of the program
 	NodeClosed    = "node_closed"    // there is no node any more
 	ServerClosing = "server_closing" // connect again
+	Renewed       = "renewed"        // who may read has changed: connect again, and say anew who you are
 )
 
 // kindOf is a kind of wgnode's as this package has it.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/waylume/waylume/wgnode"
@@ -63,6 +64,10 @@ type Handler struct {
 	slots   chan struct{}
 	closing context.Context //nolint:containedctx // it ends with Close
 	close   context.CancelFunc
+
+	mu      sync.Mutex
+	current context.Context //nolint:containedctx // of the streams there are, it ends with Renew; guarded by mu
+	renew   context.CancelFunc
 }
 
 // New returns a handler with a boot of its own: to go on after an event, a client has to ask the handler that told it.
@@ -99,11 +104,28 @@ func New(cfg Config) (*Handler, error) {
 	_, _ = rand.Read(boot) // it never fails
 	h := &Handler{cfg: cfg, boot: hex.EncodeToString(boot), slots: make(chan struct{}, cfg.MaxStreams)}
 	h.closing, h.close = context.WithCancel(context.Background())
+	h.current, h.renew = context.WithCancel(h.closing)
 	return h, nil
 }
 
 // Close ends all streams, and has new ones refused. It does not wait for them, and may be called more than once.
 func (h *Handler) Close() { h.close() }
+
+// Renew ends the streams there are and serves others: who may still read connects again, says anew who they are, and goes on from their
+// place. It is for when it has changed who may.
+func (h *Handler) Renew() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.renew()
+	h.current, h.renew = context.WithCancel(h.closing)
+}
+
+// inForce is the context of streams that begin now.
+func (h *Handler) inForce() context.Context {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.current
+}
 
 // Streams is how many there are.
 func (h *Handler) Streams() int { return len(h.slots) }
@@ -137,7 +159,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
-	defer context.AfterFunc(h.closing, func() { cancel(errClosing) })()
+	defer context.AfterFunc(h.inForce(), func() {
+		if h.closing.Err() != nil {
+			cancel(errClosing)
+		} else {
+			cancel(errRenewed)
+		}
+	})()
 	s := &stream{h: h, w: w, rc: rc, question: q}
 	if err := s.serve(ctx); err != nil {
 		h.cfg.Logger.Debug("a stream of events was cut off", "error", err)

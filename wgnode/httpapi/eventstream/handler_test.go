@@ -227,6 +227,24 @@ func TestEnds(t *testing.T) {
 		require.ErrorIs(t, err, io.EOF)
 		down.Wait()
 	})
+	t.Run("renewed", func(t *testing.T) {
+		w := newWorld(t, eventstream.Config{}, 0)
+		defer w.close()
+		r := w.open("", "")
+		defer r.close()
+		r.block()
+		w.events.Renew()
+		e := r.event()
+		require.Equal(t, eventstream.End, e.Kind)
+		require.Equal(t, eventstream.Renewed, e.Reason)
+		_, err := r.from.ReadByte()
+		require.ErrorIs(t, err, io.EOF)
+		// Who comes again goes on from there, and nothing was missed.
+		w.account("family")
+		next := w.open("", e.ID)
+		defer next.close()
+		require.EqualValues(t, "account_added", next.event().Kind)
+	})
 }
 
 // A reader that takes nothing is cut off; one that takes it late is told how much it has missed. The node waits for neither.

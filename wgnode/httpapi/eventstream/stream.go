@@ -18,7 +18,10 @@ const (
 	maxEvents = 1024
 )
 
-var errClosing = errors.New("the server is closing")
+var (
+	errClosing = errors.New("the server is closing")
+	errRenewed = errors.New("it has changed who may read")
+)
 
 // stream is one client's.
 type stream struct {
@@ -57,6 +60,8 @@ func (s *stream) serve(ctx context.Context) error {
 			return s.end(NodeClosed)
 		case errors.Is(context.Cause(ctx), errClosing):
 			return s.end(ServerClosing)
+		case errors.Is(context.Cause(ctx), errRenewed):
+			return s.end(Renewed)
 		case ctx.Err() != nil:
 			return context.Cause(ctx) // the client has gone
 		default:

@@ -73,6 +73,7 @@ func (d *daemon) takeOver(ctx context.Context, before, next config.Config) (err 
 	}
 	certificates()
 	d.api.handler.Store(&handler)
+	d.api.events.Renew() // whose streams there are may be trusted no more
 	return nil
 }
 
