@@ -180,6 +180,13 @@ func (d *daemon) compose(a *api, cfg config.Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What everybody may ask has a limit of its own, so that no probe is refused for what else comes from its address.
+	public, err := guard.RateLimit(guard.RateConfig{
+		Name: "public", By: guard.BySource(a.sources), PerSecond: cfg.API.Rate.PerSource, Burst: cfg.API.Rate.Burst,
+	})
+	if err != nil {
+		return nil, err
+	}
 	perKey, err := guard.RateLimit(guard.RateConfig{
 		Name: "key", By: guard.ByPrincipal, PerSecond: cfg.API.Rate.PerKey, Burst: cfg.API.Rate.Burst,
 	})
@@ -199,10 +206,10 @@ func (d *daemon) compose(a *api, cfg config.Config) (http.Handler, error) {
 	inner = perSource(inner)
 
 	// No ServeMux: it would send those elsewhere whose path is not clean, whoever they are.
-	open := map[string]http.Handler{"/livez": a.routes, "/readyz": a.routes}
+	open := map[string]http.Handler{"/livez": a.routes, "/readyz": public(a.routes)}
 	if cfg.API.Docs {
 		for _, path := range []string{"/openapi.json", "/openapi.yaml", "/docs"} {
-			open[path] = anybody(a.routes)
+			open[path] = public(anybody(a.routes))
 		}
 	}
 	routed := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -122,6 +122,9 @@ func (s *servers) add(l net.Listener, loopback bool) error {
 	return nil
 }
 
+// maxAdmin is how many connections there may be to the listener of metrics: few scrape it.
+const maxAdmin = 64
+
 func (s *servers) openAdmin(cfg config.Config) (err error) {
 	if s.adminAt == nil && cfg.Admin.Listen.Network != "" {
 		if s.adminAt, err = listen(cfg.Admin.Listen, cfg.API.Socket.Mode); err != nil {
@@ -130,6 +133,9 @@ func (s *servers) openAdmin(cfg config.Config) (err error) {
 	}
 	if s.adminAt == nil {
 		return nil
+	}
+	if s.adminAt, err = guard.Listen(s.adminAt, guard.ListenerConfig{Max: maxAdmin}); err != nil {
+		return err
 	}
 	opts := metrics.Options{Version: s.d.Version, PerPeer: cfg.Admin.PeerSeries, Redaction: cfg.Log.Redaction}
 	collector, err := metrics.NewCollector(s.d.node, opts)
