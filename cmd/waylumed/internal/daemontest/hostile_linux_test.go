@@ -170,7 +170,10 @@ func TestCrowd(t *testing.T) {
 	for deadline := time.Now().Add(10 * time.Second); held() > most; { // some may not have been accepted yet
 		require.True(t, time.Now().Before(deadline), "more connections are held than there may be")
 	}
-	const perConnection = 64 << 10
+	perConnection := 64 << 10
+	if underRace {
+		perConnection *= 8 // the detector remembers who wrote what
+	}
 	require.Less(t, after-before, most*perConnection, "%d connections came", crowd)
 	t.Logf("%d connections: %.1f MiB more", crowd, float64(after-before)/(1<<20))
 	for _, c := range conns {

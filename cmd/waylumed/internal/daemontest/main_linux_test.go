@@ -29,13 +29,14 @@ func TestMain(m *testing.M) {
 
 var programDir string // empty: nothing was built
 
-// program builds waylumed, once, and returns its path.
+// program builds waylumed, once, and returns its path. It has the race detector if the tests have it.
 var program = sync.OnceValues(func() (path string, err error) {
 	if programDir, err = os.MkdirTemp("", "waylumed"); err != nil {
 		return "", err
 	}
 	path = filepath.Join(programDir, "waylumed")
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", path, "github.com/waylume/waylume/cmd/waylumed")
+	cmd := exec.Command("go", "build", "-buildvcs=false", fmt.Sprint("-race=", underRace), "-ldflags=-s -w", "-o", path,
+		"github.com/waylume/waylume/cmd/waylumed")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build waylumed: %w: %s", err, out)
 	}
