@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// allowed are those who reach the control ports: whom the configuration names, and whom the allowlist does. Either changes without
-// the other.
+// allowed are those who reach the control ports: whom the configuration names, and whom the allowlist does. Either changes
+// without the other.
 type allowed struct {
 	set func(context.Context, []netip.Prefix) error // nil: there are no such ports, or the dataplane has none
 

@@ -22,8 +22,8 @@ func (p *ports) SetControlAllow(_ context.Context, prefixes []netip.Prefix) erro
 	return p.err
 }
 
-// TestAllowed has the configuration and the allowlist change one after the other: neither takes away what the other has, and a change
-// that fails is none.
+// TestAllowed has the configuration and the allowlist change one after the other: neither takes away what the other has, and
+// a change that fails is none.
 func TestAllowed(t *testing.T) {
 	prefix := netip.MustParsePrefix
 	a, b, c := prefix("192.0.2.0/24"), prefix("198.51.100.0/24"), prefix("203.0.113.0/24")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -127,7 +128,21 @@ func (d *daemon) dropPrivileges() error {
 		return err
 	}
 	d.log.Info("gave up privileges", "left", left.String())
-	return nil
+	return writable(d.config().Node.State)
+}
+
+// writable sees to it that the state is the process's own: what root may do to the files of others is given up by now, and
+// to begin a new file of a log would fail, in days.
+func writable(dir string) error {
+	file, err := os.CreateTemp(dir, ".writable-*")
+	if err == nil {
+		err = errors.Join(file.Close(), os.Remove(file.Name()))
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w\nThe state in %s is another user's, and root's privilege to write there was given up: "+
+			"run waylumed as that user, or make the directory and all in it this user's with chown", err, dir)
+	}
+	return err
 }
 
 // firstFreePort is the first that needs no privilege to be opened, unless the system says otherwise.
@@ -139,8 +154,11 @@ func (d *daemon) serve(ctx context.Context, servers *servers) error {
 	defer stop()
 	group, work := errgroup.WithContext(work)
 	group.Go(func() error { return d.nodeEnds(work) })
-	if err := servers.serve(work, group); err != nil {
+	if err := servers.serve(ctx, work, group); err != nil {
 		stop()
+		if ctx.Err() != nil {
+			err = nil // it was told to end before it had begun
+		}
 		return errors.Join(err, group.Wait())
 	}
 	group.Go(func() error {

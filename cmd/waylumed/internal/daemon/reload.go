@@ -43,8 +43,8 @@ func (d *daemon) reload(ctx context.Context, why string) ([]config.Change, error
 	return changes, nil
 }
 
-// takeOver puts a configuration in force in place of another: all of it or nothing. What can fail comes first, and what it has changed
-// is taken back if something after it fails.
+// takeOver puts a configuration in force in place of another: all of it or nothing. What can fail comes first, and what it
+// has changed is taken back if something after it fails.
 func (d *daemon) takeOver(ctx context.Context, before, next config.Config) (err error) {
 	handler, err := d.compose(d.api, next)
 	if err != nil {

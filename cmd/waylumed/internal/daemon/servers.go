@@ -164,9 +164,10 @@ func (s *servers) certificateEnds() time.Time {
 }
 
 // serve answers requests, and does what recurs, in goroutines of a group, until the work ends.
-func (s *servers) serve(work context.Context, group *errgroup.Group) error {
+// The context ends the wait for the allowlist.
+func (s *servers) serve(ctx, work context.Context, group *errgroup.Group) error {
 	if s.d.allow != nil {
-		if err := s.d.allow.Load(work); err != nil {
+		if err := s.d.allow.Load(ctx); err != nil {
 			return err
 		}
 		group.Go(func() error {

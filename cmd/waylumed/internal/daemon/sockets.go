@@ -85,8 +85,8 @@ func (l *namedListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net
 func (l *namedListener) Close() error {
 	l.once.Do(func() {
 		err := os.Remove(l.path)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			err = nil // the privilege to do it may have been given up: the next start does
 		}
 		l.err = errors.Join(err, l.Listener.Close())
 	})
