@@ -52,6 +52,9 @@ func (a *asking) apiFlags(cmd *cobra.Command, f *pflag.FlagSet) {
 	f.StringVar(&a.where.URL, "api", "",
 		"`URL` of the daemon's API, as https://host:port or unix:/path (default WAYLUME_API, else its socket)")
 	f.StringVar(&a.where.TokenFile, "token-file", "", "`file` of a bearer token to send")
+	f.StringVar(&a.where.Signer.KeyFile, "sign-key", "", "`file` of a key that signs requests, as 'waylumed init' makes one")
+	f.StringVar(&a.where.Signer.KeyID, "kid", "", "`name` by which the node knows that key")
+	f.StringVar(&a.where.Signer.Audience, "audience", "", "`name` of the node that is asked, for which requests are signed")
 	f.StringVar(&a.where.CAFile, "ca-file", "", "`file` of the certificates of the API's authorities, in PEM (default the system's)")
 	f.StringVar(&a.where.CertFile, "cert-file", "", "`file` of a certificate to show, in PEM")
 	f.StringVar(&a.where.KeyFile, "key-file", "", "`file` of that certificate's private key, in PEM")

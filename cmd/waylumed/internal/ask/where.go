@@ -22,6 +22,8 @@ type Where struct {
 	URL string
 	// TokenFile holds a bearer token; empty: none is sent.
 	TokenFile string
+	// Signer signs each request; without a key none is signed.
+	Signer Signer
 	// CAFile holds certificates, in PEM, of the authorities that the API's is of; empty: the system's.
 	CAFile string
 	// CertFile and KeyFile, in PEM, are who asks; empty: nobody.
@@ -44,7 +46,16 @@ func (w Where) Client(version string) (*client.Client, error) {
 		}
 		cfg.Authorize = client.Bearer(token)
 	}
-	var err error
+	signed, err := w.Signer.authorize()
+	if err != nil {
+		return nil, err
+	}
+	if signed != nil {
+		if cfg.Authorize != nil {
+			return nil, errors.New("--token-file and --sign-key say both who asks: give one of them")
+		}
+		cfg.Authorize = signed
+	}
 	if cfg.TLS, err = w.tls(); err != nil {
 		return nil, err
 	}
