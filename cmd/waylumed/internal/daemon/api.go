@@ -27,21 +27,22 @@ import (
 
 // api is what answers requests, with all that stands around the routes.
 type api struct {
-	routes  *httpapi.API
-	auth    *auth.Authenticator
-	certs   *mtls.Certificates // nil: no TLS
-	audit   *audit.Log         // nil: none
-	keys    *idempotency.Keys
-	events  *eventstream.Handler
-	metrics *metrics.HTTP
-	sources *source.Resolver
-	handler atomic.Pointer[http.Handler] // as the configuration in force has it
+	routes     *httpapi.API
+	auth       *auth.Authenticator
+	certs      *mtls.Certificates // nil: no TLS
+	audit      *audit.Log         // nil: none
+	keys       *idempotency.Keys
+	events     *eventstream.Handler
+	metrics    *metrics.HTTP
+	sources    *source.Resolver
+	intrusions intrusions
+	handler    atomic.Pointer[http.Handler] // as the configuration in force has it
 }
 
 // openAPI makes the API of the node.
 func (d *daemon) openAPI(ctx context.Context) (_ *api, err error) {
 	cfg := d.config()
-	a := &api{}
+	a := &api{intrusions: make(intrusions, maxIntrusions)}
 	if a.sources, err = source.New(source.XForwardedFor, cfg.API.TrustedProxies...); err != nil {
 		return nil, err
 	}
@@ -111,7 +112,7 @@ func (d *daemon) openAuth(a *api, cfg config.Config) error {
 	c := auth.Config{
 		Trust: trust(cfg), Skew: skew(cfg.API.Auth.ClockSkew), UsedTokens: filepath.Join(cfg.Node.State, "tokens"),
 		MaxBody: int64(cfg.API.Limits.Body), Sources: a.sources, Logger: d.log,
-		OnRefusal: func(reason auth.Reason) { a.metrics.AuthFailed(string(reason)) },
+		OnRefusal: func(reason auth.Reason) { a.metrics.AuthFailed(string(reason)) }, OnIntrusion: a.intrusions.signal,
 	}
 	if a.certs != nil {
 		c.ClientCAs = a.certs.ClientCAs
@@ -138,13 +139,7 @@ func (d *daemon) openAudit(a *api, cfg config.Config) (err error) {
 	}
 	a.audit, err = audit.Open(cfg.Audit.File, audit.Options{
 		Retention: cfg.Audit.Retention, Route: a.routes.Pattern, Logger: d.log,
-		Source: func(r *http.Request) string {
-			from := a.sources.Of(r)
-			if !from.Addr.IsValid() {
-				return from.String()
-			}
-			return d.Log.Addr(from.Addr)
-		},
+		Source: func(r *http.Request) string { return d.from(a.sources.Of(r)) },
 	})
 	if err != nil {
 		return err
@@ -154,6 +149,14 @@ func (d *daemon) openAudit(a *api, cfg config.Config) (err error) {
 	}
 	d.atEnd(a.audit.Close)
 	return nil
+}
+
+// from is where a request came from, as the log would have it.
+func (d *daemon) from(s source.Source) string {
+	if !s.Addr.IsValid() {
+		return s.String()
+	}
+	return d.Log.Addr(s.Addr)
 }
 
 func (d *daemon) openKeys(ctx context.Context, a *api, cfg config.Config) (err error) {

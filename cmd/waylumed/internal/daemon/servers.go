@@ -176,6 +176,12 @@ func (s *servers) serve(ctx, work context.Context, group *errgroup.Group) error 
 		})
 	}
 	group.Go(func() error { return unlessEnded(work, s.api.keys.Run(work)) })
+	if s.api.audit != nil {
+		group.Go(func() error {
+			s.d.recordIntrusions(work)
+			return nil
+		})
+	}
 	for _, l := range s.listeners {
 		group.Go(func() error { return served(s.server.Serve(l)) })
 		s.d.log.Info("the API is served", servedAt, addressOf(l))

@@ -239,7 +239,7 @@ func TestGarbage(t *testing.T) {
 	d.stop(t)
 }
 
-// TestIntruder guesses tokens: the answers come later and later, then are refused at once, and the log and the metrics tell of it.
+// TestIntruder guesses tokens: the answers come later and later, then are refused at once, and both logs and the metrics tell of it.
 func TestIntruder(t *testing.T) {
 	admin := loopback(t)
 	s, address := plain(t, settings{"admin.listen": admin})
@@ -271,6 +271,9 @@ func TestIntruder(t *testing.T) {
 	require.Contains(t, scrape, fmt.Sprintf(`waylume_http_auth_failures_total{reason="wrong_bearer"} %d`, threshold+more))
 	require.Empty(t, allPeers(t, s.unix(), onSocket), "others are served")
 	d.stop(t)
+	status, out := s.waylumed(t, "audit", "show", s.path("state/audit.log"))
+	require.Zero(t, status, out)
+	require.Regexp(t, `refused +intrusion .*from 127`, out)
 }
 
 // get gets what needs no authentication.
