@@ -1,9 +1,12 @@
 package keyset
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/MicahParks/jwkset"
 )
@@ -83,6 +86,11 @@ func fromJWK(m jwkset.JWKMarshal, secrets bool) (Key, error) {
 	if m.ALG != "" && m.ALG != alg && (alg != EdDSA || m.ALG != "Ed25519") || symmetric && m.ALG == "" {
 		return Key{}, fmt.Errorf("%w: its alg is %q: such a key is of %s", ErrKey, m.ALG, alg)
 	}
+	if m.KTY == jwkset.KtyEC {
+		if err := errors.Join(checkCoordinate("x", m.X), checkCoordinate("y", m.Y)); err != nil {
+			return Key{}, err
+		}
+	}
 	// Only what makes the key is read: a certificate, or where one may be fetched, says nothing here.
 	bare := jwkset.JWKMarshal{KTY: m.KTY, CRV: m.CRV, X: m.X, Y: m.Y, K: m.K, KID: m.KID}
 	jwk, err := jwkset.NewJWKFromMarshal(bare, jwkset.JWKMarshalOptions{Private: symmetric}, jwkset.JWKValidateOptions{})
@@ -93,4 +101,13 @@ func fromJWK(m jwkset.JWKMarshal, secrets bool) (Key, error) {
 		return HMAC(m.KID, secret)
 	}
 	return Public(m.KID, jwk.Key())
+}
+
+// checkCoordinate holds a coordinate of P-256 to its length (RFC 7518, section 6.2.1.2): jwkset panics at one that is too long.
+func checkCoordinate(name, text string) error {
+	const size = 32
+	if b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(text, "=")); err != nil || len(b) != size {
+		return fmt.Errorf("%w: its %s is not %d bytes in base64url, as a coordinate of P-256 is", ErrKey, name, size)
+	}
+	return nil
 }
