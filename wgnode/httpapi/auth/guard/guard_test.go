@@ -3,6 +3,7 @@ package guard_test
 import (
 	"bufio"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/waylume/waylume/internal/testutil"
 	"github.com/waylume/waylume/wgnode/httpapi/auth"
 	"github.com/waylume/waylume/wgnode/httpapi/auth/guard"
 	"github.com/waylume/waylume/wgnode/httpapi/auth/source"
@@ -79,7 +81,7 @@ func hostAddress(t *testing.T) string {
 			return p.Addr().String()
 		}
 	}
-	t.Skip("this host has no IPv4 address but the loopback's")
+	testutil.Require(t, errors.New("needs an IPv4 address beside the loopback's"))
 	return ""
 }
 
