@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/waylume/waylume/internal/dirlock"
 )
 
 // Bounds of [Options].Retention.
@@ -69,7 +71,7 @@ func Open(dir string, opts Options) (*Log, error) {
 	if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, explain("open", dir, err)
 	}
-	lock, err := lockDir(dir)
+	lock, err := dirlock.Lock(dir, ErrLocked)
 	if err != nil {
 		return nil, explain("open", dir, err)
 	}

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/waylume/waylume/internal/durable"
 )
 
 const (
@@ -147,7 +149,7 @@ func createSegment(dir string, s segment, data []byte) (*os.File, error) {
 	if err := os.Rename(path+temporaryExt, path); err != nil {
 		return nil, errors.Join(err, os.Remove(path+temporaryExt))
 	}
-	if err := syncDir(dir); err != nil {
+	if err := durable.SyncDir(dir); err != nil {
 		return nil, errors.Join(err, os.Remove(path))
 	}
 	file, err := os.OpenFile(path, os.O_RDWR, fileMode)

@@ -1,4 +1,5 @@
-package audit
+// Package dirlock has one process at a time write to a directory.
+package dirlock
 
 import (
 	"errors"
@@ -10,8 +11,8 @@ import (
 	"strings"
 )
 
-// lockName is the name of the file that is locked while a directory is written to. It holds the number of the process.
-const lockName = "lock"
+// Name is the name of the file that is locked while a directory is written to. It holds the number of the process.
+const Name = "lock"
 
 // errHeld: somebody else has the lock.
 var errHeld = errors.New("file is locked")
@@ -19,9 +20,10 @@ var errHeld = errors.New("file is locked")
 // maxPID is more than the number of a process needs, in bytes.
 const maxPID = 20
 
-// lockDir locks a directory until the file that it returns is closed.
-func lockDir(dir string) (lock *os.File, err error) {
-	lock, err = os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, fileMode)
+// Lock locks a directory until the file that it returns is closed. If somebody else has locked it the error matches locked, and says
+// which process that is.
+func Lock(dir string, locked error) (lock *os.File, err error) {
+	lock, err = os.OpenFile(filepath.Join(dir, Name), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +33,7 @@ func lockDir(dir string) (lock *os.File, err error) {
 		}
 	}()
 	if err := lockFile(lock); errors.Is(err, errHeld) {
-		return nil, holder(lock)
+		return nil, holder(lock, locked)
 	} else if err != nil {
 		return nil, err
 	}
@@ -43,11 +45,11 @@ func lockDir(dir string) (lock *os.File, err error) {
 }
 
 // holder says who has the lock, if the file tells.
-func holder(lock *os.File) error {
+func holder(lock *os.File, locked error) error {
 	text, err := io.ReadAll(io.LimitReader(lock, maxPID))
 	pid, bad := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil || bad != nil {
-		return ErrLocked
+		return locked
 	}
-	return fmt.Errorf("%w by process %d", ErrLocked, pid)
+	return fmt.Errorf("%w by process %d", locked, pid)
 }

@@ -1,4 +1,4 @@
-package audit
+package dirlock
 
 import (
 	"errors"
@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockFile locks a file for this Log until it is closed: a byte past what it holds, so that others can read that. A file
+// lockFile locks a file until it is closed: a byte past what it holds, so that others can read that. A file
 // that is locked is errHeld.
 func lockFile(file *os.File) error {
 	at := &windows.Overlapped{Offset: 1 << 20}
