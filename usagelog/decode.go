@@ -14,7 +14,15 @@ type frame struct {
 	head
 	defines []defining
 	entries []entry
+	// end is where in the segment the frame ends, and check the sum in its header. whole: nothing in the segment is damaged up to
+	// there.
+	end   int64
+	check uint32
+	whole bool
 }
+
+// size is how many entries the frame has.
+func (f *frame) size() int { return len(f.defines) + len(f.entries) }
 
 // scanner finds the frames of a segment.
 type scanner struct {
@@ -54,7 +62,9 @@ func (s *scanner) next() (*frame, error) {
 		}
 		if payload != nil && s.frame.decode(payload) {
 			s.damaged(false)
-			return &s.frame, s.skip(headerSize + len(payload))
+			err := s.skip(headerSize + len(payload))
+			s.frame.end, s.frame.whole = s.offset, len(s.damage) == 0
+			return &s.frame, err
 		}
 		if err := s.search(); err != nil {
 			return nil, err
@@ -91,6 +101,7 @@ func (s *scanner) peek() ([]byte, error) {
 	case sum(data[headerSize:]) != want:
 		return nil, nil
 	}
+	s.frame.check = binary.LittleEndian.Uint32(data[12:])
 	return data[headerSize:], nil
 }
 

@@ -35,6 +35,13 @@
 // reading before. What any other subject had used before its first reading is not known, and does not count: not before the
 // log's first Append, which a node therefore makes when it starts, and not before the oldest reading that is retained.
 //
+// # In the order of appending
+//
+// Who passes usage on, each byte once, asks with a [Position] instead of times: [Log.After] answers with a chunk of what was
+// appended after it, and with the position of the next. Chunks that follow each other add up to the whole as spans do, but do
+// not hang on clocks: readings that come with a time of yesterday are in the next chunk. A position holds across restarts.
+// Where the log is not as it was when it was read up to there, nothing counts before all subjects were read anew.
+//
 // # Clocks
 //
 // Readings count in the order in which they were appended, whatever the clock did. When it is set back, growth since the

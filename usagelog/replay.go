@@ -44,18 +44,34 @@ func (r *replay) begin() { r.ids = r.ids[:0] }
 
 // apply follows one frame.
 func (r *replay) apply(f *frame) {
+	r.enter(f)
+	for i := range f.size() {
+		r.follow(f, i)
+	}
+	r.leave(f)
+}
+
+// enter begins with a frame.
+func (r *replay) enter(f *frame) {
 	if r.floor == unknown {
 		r.floor = f.known
 	}
 	if f.known != unknown {
 		r.known, r.highest = f.known, max(r.highest, f.known)
 	}
-	for i := range f.defines {
+}
+
+// follow follows one of a frame's entries, of which those that define an id come first.
+func (r *replay) follow(f *frame, i int) {
+	if i < len(f.defines) {
 		r.define(f.at, &f.defines[i])
+	} else {
+		r.entry(f.at, f.entries[i-len(f.defines)])
 	}
-	for _, e := range f.entries {
-		r.entry(f.at, e)
-	}
+}
+
+// leave ends with a frame.
+func (r *replay) leave(f *frame) {
 	r.at = f.at
 	if f.flags&(flagAll|flagLast) != flagAll|flagLast {
 		return
