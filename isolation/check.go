@@ -89,7 +89,7 @@ func (c *check) flow(t *tuple) Verdict {
 	case c.from == nil:
 		return c.inbound(t)
 	case c.to == nil:
-		return c.in.plan.judge(&c.fromState.selection, nil, t.dst, t.service())
+		return c.in.plan.judge(c.fromState.selection, nil, t.dst, t.service())
 	}
 	return c.between(t)
 }
@@ -104,7 +104,7 @@ func (c *check) inbound(t *tuple) Verdict {
 		return Verdict{Reason: ReasonUnsolicited}
 	}
 	asked := t.reversed()
-	verdict := c.in.plan.judge(&c.toState.selection, nil, asked.dst, asked.service())
+	verdict := c.in.plan.judge(c.toState.selection, nil, asked.dst, asked.service())
 	if verdict.Allow {
 		verdict.Reason = ReasonReply
 	}
@@ -114,7 +114,7 @@ func (c *check) inbound(t *tuple) Verdict {
 // between judges a packet between members: it passes as an answer to a flow that is remembered and still allowed, or if a
 // rule allows it.
 func (c *check) between(t *tuple) Verdict {
-	sender, receiver := &c.fromState.selection, &c.toState.selection
+	sender, receiver := c.fromState.selection, c.toState.selection
 	verdict := c.in.plan.judge(sender, receiver, t.dst, t.service())
 	if t.role == alone || t.noPort {
 		return verdict

@@ -34,6 +34,7 @@ func Compile(policy Policy, host []netip.Addr, pool []netip.Prefix) (*Plan, erro
 	p.services = p.compileServices(in)
 	p.sides[0] = p.indexSubjects(in, true)
 	p.sides[1] = p.indexSubjects(in, false)
+	p.anybody = &selection{from: p.sides[0].always, to: p.sides[1].always}
 	return p, nil
 }
 

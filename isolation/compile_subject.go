@@ -28,10 +28,14 @@ type selection struct {
 	from, to ruleset
 }
 
-func (p *Plan) selects(s Subject) selection {
-	sel := selection{from: p.newSet(), to: p.newSet()}
+// selects returns the selection of a subject. Those that no rule names, which are most, share one.
+func (p *Plan) selects(s Subject) *selection {
+	sel := &selection{from: p.newSet(), to: p.newSet()}
 	p.sides[0].collect(sel.from, s)
 	p.sides[1].collect(sel.to, s)
+	if slices.Equal(sel.from, p.anybody.from) && slices.Equal(sel.to, p.anybody.to) {
+		return p.anybody
+	}
 	return sel
 }
 

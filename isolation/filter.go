@@ -27,6 +27,14 @@ type Config struct {
 	Timeouts Timeouts
 	// Now is the clock; default [time.Now].
 	Now func() time.Time
+
+	// Lookup returns the member that holds an address, or nil, without waiting for anybody. Who has a table of addresses
+	// anyway gives it, and spares the filter one of its own; he then sees to it that no two subjects have the same address,
+	// which the filter does not notice any more. Default: the filter's own table.
+	Lookup func(netip.Addr) *Member
+	// KeepSubjects says that nobody changes the slices and maps of subjects once the filter has them: it then keeps those
+	// rather than copies.
+	KeepSubjects bool
 }
 
 // Timeouts say how long a flow between peers may be idle. A value that is zero or negative stands for its default.
@@ -84,6 +92,9 @@ func (t *Timeouts) idle(f *flow) time.Duration {
 	}
 	return t.Other
 }
+
+// idleFragment is idle for the fragments of one packet.
+func (t *Timeouts) idleFragment(*flow) time.Duration { return t.Fragment }
 
 // Filter executes a [Plan] on packets. All methods may be called from several goroutines at once. A change is in force
 // for every [Filter.Check] that begins after it returned, and each packet is judged by one plan as a whole.
@@ -168,7 +179,38 @@ func (f *Filter) SetSubjects(subjects ...Subject) ([]*Member, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	members, serial := make([]*Member, len(subjects)), f.serial
+	for i, s := range subjects {
+		if members[i] = f.members[s.ID]; members[i] == nil {
+			serial++
+			members[i] = newMember(s.ID, serial, &f.config)
+		}
+	}
+	table, err := f.assigned(subjects, members)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range subjects {
+		m := members[i]
+		if old := m.state.Load(); old == nil || !old.subject.Equal(s) {
+			if s.ID = m.id; !f.config.KeepSubjects {
+				s = s.Clone()
+			}
+			m.state.Store(newMemberState(s, f.installed.Load()))
+		}
+		f.members[m.id] = m
+	}
+	f.serial = serial
+	f.byAddr.Store(table)
+	return members, nil
+}
+
+// assigned returns the table of addresses in which those of subjects are their members'; f.mu is held.
+func (f *Filter) assigned(subjects []Subject, members []*Member) (*bart.Table[*Member], error) {
 	table, arrivals := f.byAddr.Load(), new(bart.Table[*Member])
+	if f.config.Lookup != nil {
+		return table, nil
+	}
 	for _, s := range subjects {
 		for _, addr := range f.addrs(s.ID) {
 			if !slices.Contains(s.Addrs, addr) {
@@ -176,13 +218,7 @@ func (f *Filter) SetSubjects(subjects ...Subject) ([]*Member, error) {
 			}
 		}
 	}
-	members, serial := make([]*Member, len(subjects)), f.serial
 	for i, s := range subjects {
-		m := f.members[s.ID]
-		if m == nil {
-			serial++
-			m = newMember(s.ID, serial, &f.config)
-		}
 		for _, addr := range s.Addrs {
 			holder, held := table.Get(single(addr))
 			if !held {
@@ -190,22 +226,13 @@ func (f *Filter) SetSubjects(subjects ...Subject) ([]*Member, error) {
 			}
 			switch {
 			case !held:
-				arrivals.Insert(single(addr), m)
-			case holder != m:
+				arrivals.Insert(single(addr), members[i])
+			case holder != members[i]:
 				return nil, &AddressError{Addr: addr, ID: s.ID, Holder: holder.id}
 			}
 		}
-		members[i] = m
 	}
-	for i, s := range subjects {
-		if old := members[i].state.Load(); old == nil || !old.subject.Equal(s) {
-			members[i].state.Store(newMemberState(s.Clone(), f.installed.Load()))
-		}
-		f.members[s.ID] = members[i]
-	}
-	f.serial = serial
-	f.byAddr.Store(table.UnionPersist(arrivals))
-	return members, nil
+	return table.UnionPersist(arrivals), nil
 }
 
 // addrs are those of the subject with an ID; none if there is no such subject.
@@ -226,8 +253,10 @@ func (f *Filter) RemoveSubject(id string) {
 		return
 	}
 	table := f.byAddr.Load()
-	for _, addr := range f.addrs(id) {
-		table = table.DeletePersist(single(addr))
+	if f.config.Lookup == nil {
+		for _, addr := range f.addrs(id) {
+			table = table.DeletePersist(single(addr))
+		}
 	}
 	m.state.Store(nil)
 	f.byAddr.Store(table)
@@ -239,6 +268,9 @@ func single(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr, addr.B
 
 // Lookup returns the member that holds an address, or nil. It takes no lock.
 func (f *Filter) Lookup(addr netip.Addr) *Member {
+	if f.config.Lookup != nil {
+		return f.config.Lookup(addr)
+	}
 	m, _ := f.byAddr.Load().Lookup(addr)
 	return m
 }

@@ -140,13 +140,10 @@ func (t *flowTable) sweep(now time.Duration) (removed int) {
 		i = next
 	}
 	if len(t.index) == 0 {
-		t.clear()
+		*t = newFlowTable(t.bound, t.expires) // gives the memory back
 	}
 	return removed
 }
-
-// clear removes everything and gives the memory back.
-func (t *flowTable) clear() { *t = newFlowTable(t.bound, t.expires) }
 
 func keyOf(own, other netip.Addr, ownPort, otherPort uint16, protocol Protocol) flowKey {
 	return flowKey{own.As16(), other.As16(), ownPort, otherPort, protocol}

@@ -11,12 +11,18 @@ import (
 // Member is a subject in a [Filter], to be kept beside the peer so that a packet needs no search for it.
 type Member struct {
 	id     string
+	config *Config
 	serial uint64                      // never given twice: a flow's other end is this member, not a later one with its address
 	state  atomic.Pointer[memberState] // nil once removed
 
 	tracked atomic.Int32 // number of flows, so that members without any are never locked
 
-	mu        sync.Mutex
+	mu     sync.Mutex
+	memory *memory // nil while nothing is remembered
+}
+
+// memory is what a member remembers.
+type memory struct {
 	flows     flowTable // that the member began towards other members
 	fragments flowTable // of packets that the member sent, or that came to it from outside
 }
@@ -25,7 +31,7 @@ type Member struct {
 type memberState struct {
 	subject   Subject
 	in        *installed
-	selection selection
+	selection *selection // that others share
 }
 
 func newMemberState(s Subject, in *installed) *memberState {
@@ -35,12 +41,19 @@ func newMemberState(s Subject, in *installed) *memberState {
 func (s *memberState) owns(addr netip.Addr) bool { return slices.Contains(s.subject.Addrs, addr) }
 
 func newMember(id string, serial uint64, c *Config) *Member {
-	return &Member{
-		id:        id,
-		serial:    serial,
-		flows:     newFlowTable(c.MaxFlows, c.Timeouts.idle),
-		fragments: newFlowTable(c.MaxFragments, func(*flow) time.Duration { return c.Timeouts.Fragment }),
+	return &Member{id: id, config: c, serial: serial}
+}
+
+// remember returns the member's memory; m.mu is held.
+func (m *Member) remember() *memory {
+	if m.memory == nil {
+		c := m.config
+		m.memory = &memory{
+			flows:     newFlowTable(c.MaxFlows, c.Timeouts.idle),
+			fragments: newFlowTable(c.MaxFragments, c.Timeouts.idleFragment),
+		}
 	}
+	return m.memory
 }
 
 // ID returns the subject's ID.
@@ -71,16 +84,17 @@ func (m *Member) record(t *tuple, peer uint64, now time.Duration) {
 	key := t.key()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f := m.flows.find(&key, now)
+	flows := &m.remember().flows
+	f := flows.find(&key, now)
 	if f == nil {
-		f = m.flows.add(&key, now)
+		f = flows.add(&key, now)
 		f.peer = peer
 	} else if f.peer != peer {
 		*f = flow{key: key, peer: peer, at: f.at, newer: f.newer, older: f.older}
 	}
 	f.see(t, true)
-	m.flows.touch(f, now)
-	m.tracked.Store(int32(len(m.flows.index)))
+	flows.touch(f, now)
+	m.tracked.Store(int32(len(flows.index)))
 }
 
 // answered reports whether the member remembers the flow key towards peer, and then notes that t answers it.
@@ -90,12 +104,15 @@ func (m *Member) answered(key *flowKey, t *tuple, peer uint64, now time.Duration
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f := m.flows.find(key, now)
+	if m.memory == nil {
+		return false
+	}
+	f := m.memory.flows.find(key, now)
 	if f == nil || f.peer != peer {
 		return false
 	}
 	f.see(t, false)
-	m.flows.touch(f, now)
+	m.memory.flows.touch(f, now)
 	return true
 }
 
@@ -106,7 +123,10 @@ func (m *Member) remembers(key *flowKey, peer uint64, now time.Duration) bool {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f := m.flows.find(key, now)
+	if m.memory == nil {
+		return false
+	}
+	f := m.memory.flows.find(key, now)
 	return f != nil && f.peer == peer
 }
 
@@ -134,12 +154,13 @@ func (m *Member) keepFragment(t *tuple, id uint32, now time.Duration) {
 	key := fragmentKey(t, id)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f := m.fragments.find(&key, now)
+	fragments := &m.remember().fragments
+	f := fragments.find(&key, now)
 	if f == nil {
-		f = m.fragments.add(&key, now)
+		f = fragments.add(&key, now)
 	}
 	f.first = firstFragment{t.srcPort, t.dstPort, t.role, t.flags}
-	m.fragments.touch(f, now)
+	fragments.touch(f, now)
 }
 
 // recallFragment completes a later fragment by what the first one said.
@@ -147,7 +168,10 @@ func (m *Member) recallFragment(t *tuple, id uint32, now time.Duration) {
 	key := fragmentKey(t, id)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f := m.fragments.find(&key, now)
+	if m.memory == nil {
+		return
+	}
+	f := m.memory.fragments.find(&key, now)
 	if f == nil {
 		return
 	}
@@ -155,11 +179,19 @@ func (m *Member) recallFragment(t *tuple, id uint32, now time.Duration) {
 	t.srcPort, t.dstPort, t.role, t.flags = f.first.srcPort, f.first.dstPort, f.first.role, f.first.flags
 }
 
+// sweep forgets what has expired, and gives the memory back when nothing is left.
 func (m *Member) sweep(now time.Duration) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	removed := m.flows.sweep(now) + m.fragments.sweep(now)
-	m.tracked.Store(int32(len(m.flows.index)))
+	if m.memory == nil {
+		return 0
+	}
+	removed := m.memory.flows.sweep(now) + m.memory.fragments.sweep(now)
+	flows := len(m.memory.flows.index)
+	m.tracked.Store(int32(flows))
+	if flows+len(m.memory.fragments.index) == 0 {
+		m.memory = nil
+	}
 	return removed
 }
 
@@ -167,7 +199,6 @@ func (m *Member) sweep(now time.Duration) int {
 func (m *Member) forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.flows.clear()
-	m.fragments.clear()
+	m.memory = nil
 	m.tracked.Store(0)
 }

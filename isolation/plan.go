@@ -36,6 +36,7 @@ type Plan struct {
 	none         ruleset      // the empty set
 	services     services
 	sides        [2]subjectIndex // from, to
+	anybody      *selection      // of a subject that no rule names
 }
 
 // PlannedRule is a rule of a [Plan]. It is not to be changed.

@@ -27,14 +27,14 @@ func (c *check) related(p *packet.Info, raw []byte) bool {
 		return c.relatedBetween(&t, c.to, c.from, c.toState, c.fromState)
 	}
 	asked := t.reversed()
-	return c.in.plan.judge(&c.fromState.selection, nil, asked.dst, asked.service()).Allow
+	return c.in.plan.judge(c.fromState.selection, nil, asked.dst, asked.service()).Allow
 }
 
 // relatedInbound is for an error from outside, which any router on the way may have sent, the node among them.
 func (c *check) relatedInbound(t *tuple) bool {
 	other := c.filter.Lookup(t.dst)
 	if other == nil {
-		return c.in.plan.judge(&c.toState.selection, nil, t.dst, t.service()).Allow
+		return c.in.plan.judge(c.toState.selection, nil, t.dst, t.service()).Allow
 	}
 	// Not to have the state of other under the same plan is rare, and safe.
 	state, current := other.under(c.in)
@@ -46,11 +46,11 @@ func (c *check) relatedBetween(t *tuple, sender, receiver *Member, sent, receive
 	now := c.filter.now()
 	key := t.key()
 	if sender.remembers(&key, receiver.serial, now) &&
-		c.in.plan.judge(&sent.selection, &received.selection, t.dst, t.service()).Allow {
+		c.in.plan.judge(sent.selection, received.selection, t.dst, t.service()).Allow {
 		return true
 	}
 	asked := t.reversed()
 	key = asked.key()
 	return receiver.remembers(&key, sender.serial, now) &&
-		c.in.plan.judge(&received.selection, &sent.selection, asked.dst, asked.service()).Allow
+		c.in.plan.judge(received.selection, sent.selection, asked.dst, asked.service()).Allow
 }

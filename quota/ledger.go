@@ -7,6 +7,14 @@ import (
 	"time"
 )
 
+// terms are a cap with what follows from it.
+type terms struct {
+	cap Cap
+	cal calendar
+	// thresholds are those in effect, ascending.
+	thresholds []int
+}
+
 // ErrNoCap is returned by [Ledger.TopUp] when there is no cap to add to.
 var ErrNoCap = errors.New("quota: there is no data cap to top up: set one first")
 
@@ -29,10 +37,8 @@ var ErrNoCap = errors.New("quota: there is no data cap to top up: set one first"
 // Methods that change the ledger must not run beside others; Budget, Next, Cap, Usage, Clone and MarshalJSON may run beside
 // each other.
 type Ledger struct {
-	cap Cap
-	cal calendar
-	// thresholds are those in effect, ascending; never changed in place.
-	thresholds []int
+	// terms are what the cap comes to; they are never changed, and others may share them.
+	terms *terms
 
 	// now is the latest time that was seen, and never goes back but in restart.
 	now time.Time
@@ -47,7 +53,7 @@ type Ledger struct {
 	window     window
 
 	// percent is what part of the limit was reached and told.
-	percent int
+	percent int8
 	// cut: the executor has cut the subject off with less left than a packet. It lasts until the budget has more room.
 	cut bool
 	// pending is what happened and no Advance has returned.
@@ -69,7 +75,7 @@ func NewLedger(limit Cap, now time.Time, c Counters) (*Ledger, error) {
 
 // adopt makes limit, which was checked, the cap, and changes nothing else.
 func (l *Ledger) adopt(limit Cap, cal calendar) {
-	l.cap, l.cal, l.thresholds = limit.Clone(), cal, limit.effectiveThresholds()
+	l.terms = &terms{cap: limit.Clone(), cal: cal, thresholds: limit.effectiveThresholds()}
 }
 
 // restart begins a new period at now.
@@ -77,12 +83,12 @@ func (l *Ledger) restart(now time.Time) {
 	l.now = now
 	l.used, l.extra, l.window = Counters{}, 0, nil
 	l.start, l.end = time.Time{}, time.Time{}
-	switch l.cap.Period.Kind {
+	switch l.terms.cap.Period.Kind {
 	case Rolling:
 	case None:
 		l.start = now
 	default:
-		_, l.start, l.end = l.cal.bounds(now)
+		_, l.start, l.end = l.terms.cal.bounds(now)
 	}
 }
 
@@ -117,7 +123,7 @@ func (l *Ledger) Budget() Budget {
 // Next is when Advance must be called for time's sake: at the end of a calendar period, and for [Rolling] 60 times per
 // window. Zero means never.
 func (l *Ledger) Next() time.Time {
-	if l.cap.Period.Kind == Rolling {
+	if l.terms.cap.Period.Kind == Rolling {
 		return l.step().after(l.now)
 	}
 	return l.end
@@ -127,7 +133,7 @@ func (l *Ledger) Next() time.Time {
 func (l *Ledger) Now() time.Time { return l.now }
 
 // Cap is the cap in force.
-func (l *Ledger) Cap() Cap { return l.cap.Clone() }
+func (l *Ledger) Cap() Cap { return l.terms.cap.Clone() }
 
 // Clone returns a ledger that is equal and shares nothing that changes.
 func (l *Ledger) Clone() *Ledger {
@@ -158,7 +164,7 @@ func (l *Ledger) SetCap(limit Cap, now time.Time, c Counters) error {
 	}
 	l.pass(now, c)
 	before := l.plain()
-	fresh := !limit.Period.Equal(l.cap.Period) || l.cap.Bytes == 0 && l.cap.Period.Kind == None
+	fresh := !limit.Period.Equal(l.terms.cap.Period) || l.terms.cap.Bytes == 0 && l.terms.cap.Period.Kind == None
 	l.adopt(limit, cal)
 	if fresh {
 		l.restart(sane(now))
@@ -171,7 +177,7 @@ func (l *Ledger) SetCap(limit Cap, now time.Time, c Counters) error {
 // [ErrNoCap], and one that matches [ErrBytesRange] when the limit would be above [MaxBytes]; then the limit stays.
 func (l *Ledger) TopUp(more Bytes, now time.Time, c Counters) error {
 	l.pass(now, c)
-	if l.cap.Bytes == 0 {
+	if l.terms.cap.Bytes == 0 {
 		return ErrNoCap
 	}
 	if limit := Bytes(l.limit()); more > MaxBytes-limit {
@@ -201,7 +207,7 @@ func (l *Ledger) Reset(now time.Time, c Counters) {
 // addExtra tops up the period that runs.
 func (l *Ledger) addExtra(more uint64) {
 	l.extra += more
-	if l.cap.Period.Kind == Rolling {
+	if l.terms.cap.Period.Kind == Rolling {
 		l.window.charge(l.step().of(l.now), Counters{}, more)
 	}
 }

@@ -37,7 +37,7 @@ func (l *Ledger) pass(now time.Time, c Counters) {
 	moved := c.since(l.seen)
 	l.seen = c
 
-	if l.cap.Period.Kind == Rolling {
+	if l.terms.cap.Period.Kind == Rolling {
 		// Charged to the time when it was seen, which is no earlier than when it passed: so it leaves no earlier than it
 		// may, and what is in the window is never less than what passed in it.
 		l.window.charge(l.step().of(l.now), moved, 0)
@@ -58,8 +58,8 @@ func (l *Ledger) pass(now time.Time, c Counters) {
 // rollOver begins the period that now lies in.
 func (l *Ledger) rollOver() {
 	event := Event{Kind: PeriodStarted, Time: l.now, Ended: l.usage()}
-	ended, _, _ := l.cal.bounds(l.start)
-	number, _, _ := l.cal.bounds(l.now)
+	ended, _, _ := l.terms.cal.bounds(l.start)
+	number, _, _ := l.terms.cal.bounds(l.now)
 	// No less than 1, whatever news of the zone's rules has come since the period's end was computed.
 	event.Periods = max(1, number-ended)
 	l.restart(l.now)
@@ -79,15 +79,16 @@ func (l *Ledger) settle(before Budget) {
 		l.cut = false
 	}
 	reached := l.reached()
-	for _, threshold := range l.thresholds {
-		if l.percent < threshold && threshold <= reached {
+	told := int(l.percent)
+	for _, threshold := range l.terms.thresholds {
+		if told < threshold && threshold <= reached {
 			l.tell(Event{Kind: ThresholdReached, Time: l.now, Percent: threshold, Usage: l.usage()})
 		}
 	}
-	if l.percent < 100 && reached == 100 {
+	if told < 100 && reached == 100 {
 		l.tell(Event{Kind: Depleted, Time: l.now, Usage: l.usage()})
 	}
-	l.percent = reached
+	l.percent = int8(reached)
 }
 
 func (l *Ledger) tell(e Event) {
@@ -99,11 +100,11 @@ func (l *Ledger) tell(e Event) {
 
 // plain is the budget without a mark, as if the subject were not cut off.
 func (l *Ledger) plain() Budget {
-	b := Budget{Counted: l.cap.Counted}
-	if l.cap.Bytes == 0 {
+	b := Budget{Counted: l.terms.cap.Counted}
+	if l.terms.cap.Bytes == 0 {
 		return Budget{}
 	}
-	b.Limited, b.AtEnd = true, l.cap.AtEnd
+	b.Limited, b.AtEnd = true, l.terms.cap.AtEnd
 	counter, used, limit := l.seen.Of(b.Counted), l.used.Of(b.Counted), l.limit()
 	if used > limit {
 		b.Limit = subSat(counter, used-limit)
@@ -115,16 +116,16 @@ func (l *Ledger) plain() Budget {
 
 // limit is the cap with what was topped up; 0 when there is no cap.
 func (l *Ledger) limit() uint64 {
-	if l.cap.Bytes == 0 {
+	if l.terms.cap.Bytes == 0 {
 		return 0
 	}
 	// A cap that was raised after a top-up may come to too much together.
-	return min(addSat(uint64(l.cap.Bytes), l.extra), uint64(MaxBytes))
+	return min(addSat(uint64(l.terms.cap.Bytes), l.extra), uint64(MaxBytes))
 }
 
 // reached is how much of the limit is used, in whole percent, at most 100.
 func (l *Ledger) reached() int {
-	used, limit := l.used.Of(l.cap.Counted), l.limit()
+	used, limit := l.used.Of(l.terms.cap.Counted), l.limit()
 	switch {
 	case limit == 0:
 		return 0
@@ -148,30 +149,30 @@ func portion(limit uint64, percent int) uint64 {
 
 // nextThreshold is the lowest threshold below 100 that was not reached; 0 for none.
 func (l *Ledger) nextThreshold() int {
-	if l.cap.Bytes == 0 {
+	if l.terms.cap.Bytes == 0 {
 		return 0
 	}
-	for _, threshold := range l.thresholds {
-		if l.percent < threshold && threshold < 100 {
+	for _, threshold := range l.terms.thresholds {
+		if int(l.percent) < threshold && threshold < 100 {
 			return threshold
 		}
 	}
 	return 0
 }
 
-func (l *Ledger) step() step { return stepOf(l.cap.Period.Window) }
+func (l *Ledger) step() step { return stepOf(l.terms.cap.Period.Window) }
 
 // usage is the usage as of now.
 func (l *Ledger) usage() Usage {
 	u := Usage{
 		// A counter that was given more than any link moves must not make an event that JSON cannot hold.
-		Used:        min(Bytes(l.used.Of(l.cap.Counted)), MaxBytes),
+		Used:        min(Bytes(l.used.Of(l.terms.cap.Counted)), MaxBytes),
 		Limit:       Bytes(l.limit()),
 		PeriodStart: l.start,
 		PeriodEnd:   l.end,
 	}
-	if l.cap.Period.Kind == Rolling {
-		u.PeriodStart = l.now.Add(-l.cap.Period.Window)
+	if l.terms.cap.Period.Kind == Rolling {
+		u.PeriodStart = l.now.Add(-l.terms.cap.Period.Window)
 	}
 	u.Depleted = u.Limit != 0 && (l.cut || u.Used >= u.Limit)
 	if !u.Depleted {

@@ -33,8 +33,8 @@ type stateJSON struct {
 // without a rolling window a few hundred bytes.
 func (l *Ledger) MarshalJSON() ([]byte, error) {
 	return json.Marshal(stateJSON{
-		Version: stateVersion, Cap: plainCap(l.cap), Now: l.now, Seen: l.seen, Used: l.used, Extra: l.extra,
-		Start: l.start, End: l.end, Window: l.window, Percent: l.percent, Cut: l.cut, Pending: l.pending,
+		Version: stateVersion, Cap: plainCap(l.terms.cap), Now: l.now, Seen: l.seen, Used: l.used, Extra: l.extra,
+		Start: l.start, End: l.end, Window: l.window, Percent: int(l.percent), Cut: l.cut, Pending: l.pending,
 	})
 }
 
@@ -53,9 +53,12 @@ func (l *Ledger) UnmarshalJSON(data []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrState, err)
 	}
+	if v.Percent < 0 || v.Percent > 100 {
+		return fmt.Errorf("%w: %d%% of the cap reached", ErrState, v.Percent)
+	}
 	read := &Ledger{
 		now: v.Now.UTC(), seen: v.Seen, used: v.Used, extra: v.Extra, start: v.Start.UTC(), end: v.End.UTC(),
-		window: v.Window, percent: v.Percent, cut: v.Cut, pending: v.Pending,
+		window: v.Window, percent: int8(v.Percent), cut: v.Cut, pending: v.Pending,
 	}
 	read.adopt(Cap(v.Cap), cal)
 	if err := read.verify(); err != nil {
@@ -76,10 +79,10 @@ func (l *Ledger) verify() error {
 	if l.extra > uint64(MaxBytes) {
 		return fmt.Errorf("topped up by %d bytes, more than %v", l.extra, MaxBytes)
 	}
-	if l.cut && (l.cap.Bytes == 0 || l.cap.AtEnd != Block) {
+	if l.cut && (l.terms.cap.Bytes == 0 || l.terms.cap.AtEnd != Block) {
 		return errors.New("cut off by a cap that does not block")
 	}
-	if reached := l.reached(); l.percent != reached {
+	if reached := l.reached(); int(l.percent) != reached {
 		return fmt.Errorf("%d%% of the cap reached, but %d%% used", l.percent, reached)
 	}
 	if len(l.pending) > maxPending {
@@ -96,7 +99,7 @@ func (l *Ledger) verify() error {
 func (l *Ledger) verifyPeriod() error {
 	// The longest month, with a zone that changes to the other side of the date line and back.
 	const longest = 34 * 24 * time.Hour
-	kind := l.cap.Period.Kind
+	kind := l.terms.cap.Period.Kind
 	if kind != Rolling && len(l.window) > 0 {
 		return fmt.Errorf("a window, but a period of kind %v", kind)
 	}

@@ -80,6 +80,9 @@ func (b *bucket) trim() { b.tokens = min(b.tokens, b.burst) }
 // open reports whether a packet may pass.
 func (b *bucket) open() bool { return b.rate == 0 || b.tokens > 0 }
 
+// full reports that no time can add to the tokens.
+func (b *bucket) full() bool { return b.rate == 0 || b.tokens >= b.burst }
+
 // ready is refill and open in one.
 func (b *bucket) ready(at moment) bool {
 	b.refill(at)

@@ -1,11 +1,32 @@
 package shaping
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // codelParams are what CoDel obeys at one dequeue; times in nanoseconds.
 type codelParams struct {
 	target, interval int64
-	mtu              int32
+	spared           int32 // bytes behind a packet with which it is not dropped
+}
+
+const (
+	// lossPackets must follow a lost one for TCP to repeat it at once (RFC 5681 section 3.2, RFC 6675). With fewer the loss costs a
+	// time-out, of 200 ms or more, in which a short queue runs empty.
+	lossPackets = 3
+	// lossWait is how long a queue may be for that, in ns. At rates so low that the packets take longer the time-out costs less.
+	lossWait = int64(50 * time.Millisecond)
+)
+
+// spare sets how much may stand in a queue of packets of at most mtu bytes, three of which take two slots: lossPackets, if that many
+// pass within lossWait, but never less than one.
+func (c *codelParams) spare(mtu int32, slot int64) {
+	packets := int64(lossPackets)
+	if slot > 0 {
+		packets = min(max(lossWait*3/(2*slot), 1), packets)
+	}
+	c.spared = mtu * int32(packets)
 }
 
 // codel is the state of RFC 8289 section 5 for one queue. The zero value is that of a new queue.
@@ -51,13 +72,13 @@ func (c *codel) dequeue(q *flowQueue, now int64, params codelParams, dropped *ta
 }
 
 // doDequeue takes the next packet and reports whether the delay has been above target for an interval. A queue that holds no
-// more than one packet behind it is never a standing one.
+// more behind it than what is spared is never a standing one.
 func (c *codel) doDequeue(q *flowQueue, now int64, params codelParams) (p *Packet, okToDrop bool) {
 	p = q.pop()
 	switch {
 	case p == nil:
 		c.firstAbove = 0
-	case now-p.queuedAt < params.target || q.bytes <= params.mtu:
+	case now-p.queuedAt < params.target || q.bytes <= params.spared:
 		c.firstAbove = 0
 	case c.firstAbove == 0:
 		c.firstAbove = now + params.interval
@@ -77,9 +98,11 @@ type tally struct {
 	packets, bytes uint64
 }
 
-func (t *tally) add(p *Packet) {
+func (t *tally) add(p *Packet) { t.count(len(p.Data)) }
+
+func (t *tally) count(size int) {
 	t.packets++
-	t.bytes += uint64(len(p.Data))
+	t.bytes += uint64(size)
 }
 
 // free counts a packet and gives it back.

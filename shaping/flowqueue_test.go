@@ -13,7 +13,7 @@ const (
 	testQuantum = 1420
 )
 
-var patient = codelParams{target: never / 4, interval: never / 4, mtu: 1420}
+var patient = codelParams{target: never / 4, interval: never / 4, spared: 1420}
 
 func packetOf(flow uint32, n int, at int64) *Packet {
 	return &Packet{Flow: flow, Data: make([]byte, n), queuedAt: at}
@@ -148,7 +148,7 @@ func (l *codelLink) fill(n int) {
 }
 
 func TestCoDelLeavesShortQueuesAlone(t *testing.T) {
-	l := &codelLink{table: new(flowTable), params: codelParams{target: 5 * ms, interval: 100 * ms, mtu: 1420}}
+	l := &codelLink{table: new(flowTable), params: codelParams{target: 5 * ms, interval: 100 * ms, spared: 1420}}
 	for range 2000 { // a burst that is gone within the interval
 		l.fill(20)
 		for range 20 {
@@ -160,7 +160,7 @@ func TestCoDelLeavesShortQueuesAlone(t *testing.T) {
 }
 
 func TestCoDelDropsByItsLaw(t *testing.T) {
-	l := &codelLink{table: new(flowTable), params: codelParams{target: 5 * ms, interval: 100 * ms, mtu: 1420}}
+	l := &codelLink{table: new(flowTable), params: codelParams{target: 5 * ms, interval: 100 * ms, spared: 1420}}
 	l.fill(50)
 	var drops []int64
 	for range 1000 {
@@ -180,11 +180,25 @@ func TestCoDelDropsByItsLaw(t *testing.T) {
 }
 
 func TestCoDelNeverDropsTheLastPacket(t *testing.T) {
-	l := &codelLink{table: new(flowTable), params: codelParams{target: 5 * ms, interval: 100 * ms, mtu: 1420}}
+	l := &codelLink{table: new(flowTable), params: codelParams{target: 5 * ms, interval: 100 * ms, spared: 1420}}
 	for range 100 {
 		l.fill(1)
 		l.now += 1000 * ms // far above any target, but nothing stands behind it
 		require.NotNil(t, l.table.pop(l.now, testQuantum, l.params, &l.dropped))
 	}
 	require.Zero(t, l.dropped.packets)
+}
+
+// TestSpared: three packets may stand behind one, for TCP to notice its loss, unless that would take too long.
+func TestSpared(t *testing.T) {
+	planner, err := NewPlanner(1420, Tuning{})
+	require.NoError(t, err)
+	for rate, packets := range map[Rate]int32{100e6: 3, 1e6: 3, 512e3: 2, 256e3: 1, MinRate: 1} {
+		var params codelParams
+		params.spare(1420, int64(planner.slot(rate)))
+		require.Equal(t, packets*1420, params.spared, rate.String())
+	}
+	var unlimited codelParams
+	unlimited.spare(1420, 0)
+	require.EqualValues(t, 3*1420, unlimited.spared)
 }

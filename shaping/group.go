@@ -87,7 +87,7 @@ func (g *group) collect(b *batch, at moment, allow int64) int64 {
 			continue
 		}
 		if p := l.pop(g, at.now); p != nil {
-			g.charge(l, p)
+			g.charge(l, len(p.Data))
 			l.deficit -= int64(len(p.Data))
 			allow -= int64(len(p.Data))
 			b.add(p)

@@ -198,7 +198,9 @@ func TestCoDelKnowsTheShare(t *testing.T) {
 		}
 		a := busy[0].leaf
 		g := a.group.Load()
-		require.Equal(t, w.s.codel, a.codelParams(g), "an idle group's ceiling needs no more than the usual target")
+		usual := a.codelParams(g)
+		require.Equal(t, w.s.codel.target, usual.target, "an idle group's ceiling needs no more than the usual target")
+		require.Equal(t, w.s.codel.interval, usual.interval)
 		w.run(10*time.Millisecond, busy...)
 		require.InDelta(t, slot(1e6), a.codelParams(g).target, 100)
 		w.leaf("leaf0", "g", 100e3)

@@ -124,7 +124,7 @@ func (g *group) cutThrough(l *Leaf, b *batch, packets []*Packet, at moment) int 
 			l.dropped.free(p)
 			continue
 		}
-		g.charge(l, p)
+		g.charge(l, len(p.Data))
 		allow -= int64(len(p.Data))
 		b.add(p)
 	}
@@ -134,12 +134,42 @@ func (g *group) cutThrough(l *Leaf, b *batch, packets []*Packet, at moment) int 
 	return n
 }
 
-// charge accounts for a packet that is about to be sent.
-func (g *group) charge(l *Leaf, p *Packet) {
-	n := int64(len(p.Data))
-	l.bucket.take(n)
-	g.bucket.take(n)
-	l.sent.add(p)
+// Take lets packets pass that are not the scheduler's, where nothing waits and there are tokens: of those of the given sizes, 1 to
+// 65,535 bytes each, as many from the first one on as it returns, 128 at most. They are counted as sent, and the caller's to send, in
+// order, before it enqueues what is left or calls again. It spares who has the bytes in a buffer of its own a copy of them.
+func (l *Leaf) Take(sizes []int) int {
+	g := l.lock()
+	defer g.mu.Unlock()
+	s := g.sched
+	if l.removed || !s.running() {
+		return 0
+	}
+	at := s.moment()
+	if !g.cutsThrough(l, at) {
+		return 0
+	}
+	sizes = sizes[:min(len(sizes), batchSize)]
+	want := int64(0)
+	for _, size := range sizes {
+		want += int64(size)
+	}
+	allow, charged := s.root.borrow(want, at)
+	n := 0
+	for ; n < len(sizes) && allow > 0 && l.bucket.open() && g.bucket.open(); n++ {
+		g.charge(l, sizes[n])
+		allow -= int64(sizes[n])
+	}
+	if charged {
+		s.root.repay(allow)
+	}
+	return n
+}
+
+// charge accounts for a packet of so many bytes that is about to be sent.
+func (g *group) charge(l *Leaf, size int) {
+	l.bucket.take(int64(size))
+	g.bucket.take(int64(size))
+	l.sent.count(size)
 	l.flight = g.flight
 }
 
@@ -156,6 +186,18 @@ func (l *Leaf) Unshaped() bool {
 	g := l.group.Load()
 	// Read again, since a leaf that changes group and limit at once is never without both.
 	return !g.limited.Load() && !l.limited.Load() && !g.sched.root.limited.Load() && l.group.Load() == g
+}
+
+// Idle reports that nothing of the leaf is queued or on its way through Output, and that it has all the tokens that it can save:
+// one that is removed and made anew would shape the same, and only its counters begin at zero.
+func (l *Leaf) Idle() bool {
+	g := l.lock()
+	defer g.mu.Unlock()
+	if l.queue != nil || l.isHeld || g.draining && l.flight == g.flight {
+		return false
+	}
+	l.bucket.refill(g.sched.moment())
+	return l.bucket.full()
 }
 
 // Stats returns the leaf's counters.

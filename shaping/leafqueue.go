@@ -85,6 +85,7 @@ func (l *Leaf) codelParams(g *group) codelParams {
 		target, interval := g.sched.planner.codel(time.Duration(slot))
 		params.target, params.interval = int64(target), int64(interval)
 	}
+	params.spare(g.sched.mtu, slot)
 	return params
 }
 

@@ -116,7 +116,7 @@ func NewScheduler(cfg Config) (*Scheduler, error) {
 		groups:  make(map[string]*group),
 		leaves:  make(map[string]*Leaf),
 	}
-	s.codel = codelParams{target: int64(planner.tuning.Target), interval: int64(planner.tuning.Interval), mtu: s.mtu}
+	s.codel = codelParams{target: int64(planner.tuning.Target), interval: int64(planner.tuning.Interval)}
 	s.memory.limit, s.memory.buffer = int64(cfg.Memory), int64(s.packets.size)
 	s.batches.New = func() any { return new(batch) }
 	s.tables.New = func() any { return new(flowTable) }

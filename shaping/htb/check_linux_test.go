@@ -14,19 +14,12 @@ import (
 func (m *treeMachine) Check(t *rapid.T) {
 	m.settle(t)
 	limits := func(c Class) shaping.Limit { return m.claims[c].limit }
-	qdiscs, err := m.tc.Qdisc().Get()
-	require.NoError(t, err)
-	for _, d := range m.w.devices {
+	for i, d := range m.w.devices {
 		rate := d.Direction.of
-		queues := make(map[uint32]tc.Object)
-		for _, q := range qdiscs {
-			if q.Ifindex == uint32(d.Index) {
-				queues[q.Parent] = q
-			}
-		}
-		require.Equal(t, rootHandle, queues[noParent].Handle)
-		require.Equal(t, "htb", queues[noParent].Kind)
-		require.Zero(t, queues[noParent].Htb.Init.Defcls)
+		queues := m.w.qdiscs(t, i)
+		require.Equal(t, rootHandle, queues[noParent].handle)
+		require.Equal(t, "htb", queues[noParent].kind)
+		require.Zero(t, queues[noParent].defaultClass)
 		objects, err := m.tc.Class().Get(&tc.Msg{Ifindex: uint32(d.Index), Parent: rootHandle})
 		require.NoError(t, err)
 		classes := make(map[uint32]tc.Object)
@@ -51,16 +44,16 @@ func (m *treeMachine) Check(t *rapid.T) {
 			require.Zero(t, o.Htb.Parms.Level)
 			q := queues[classID(c)]
 			require.Equal(t, queueHandle(c), o.Info, "the leaf qdisc")
-			require.Equal(t, queueHandle(c), q.Handle)
+			require.Equal(t, queueHandle(c), q.handle)
 			if m.tree.Stats().FqCodel {
-				require.Equal(t, "fq_codel", q.Kind)
-				require.EqualValues(t, flows, *q.FqCodel.Flows)
-				require.InDelta(t, params.Target.Microseconds(), *q.FqCodel.Target, 2)
-				require.InDelta(t, params.Interval.Microseconds(), *q.FqCodel.Interval, 2)
+				require.Equal(t, "fq_codel", q.kind)
+				require.EqualValues(t, flows, q.queue.flows)
+				require.InDelta(t, params.Target.Microseconds(), q.queue.targetMicros, 2)
+				require.InDelta(t, params.Interval.Microseconds(), q.queue.everMicros, 2)
 				continue
 			}
-			require.Equal(t, "bfifo", q.Kind)
-			require.EqualValues(t, max(params.QueueBytes, 65536+shaping.DefaultMTU), q.Bfifo.Limit)
+			require.Equal(t, "tbf", q.kind)
+			require.EqualValues(t, max(params.QueueBytes/4, 10*shaping.DefaultMTU), q.queue.limit)
 		}
 	}
 	// What the tree believes is so.

@@ -42,7 +42,7 @@ type seenClass struct {
 	params     classParams
 }
 
-// socket is the kernel over netlink. It writes through go-tc, and reads by itself: go-tc fails for the qdiscs of all devices
+// socket is the kernel over netlink. It writes through go-tc, but for a tbf, and reads by itself: go-tc fails for the qdiscs of all devices
 // as soon as one anywhere is of a kind or has an attribute that it does not know.
 type socket struct {
 	tc     *tc.Tc
@@ -66,6 +66,9 @@ func dial(netns int) (kernel, error) {
 func (s *socket) close() error { return errors.Join(s.tc.Close(), s.reader.Close()) }
 
 func (s *socket) write(op operation, o *tc.Object) error {
+	if o.Kind == "tbf" {
+		return s.writeTbf(op, o)
+	}
 	switch op {
 	case addQdisc:
 		return s.tc.Qdisc().Add(o)
@@ -196,6 +199,10 @@ func (q *seenQdisc) parse(options []byte) error {
 		if len(options) >= 4 {
 			q.queue = queueParams{kind: queueBfifo, limit: binary.NativeEndian.Uint32(options)}
 		}
+	case "tbf":
+		var err error
+		q.queue, err = parseTbf(options)
+		return err
 	case "fq_codel":
 		q.queue.kind = queueFqCodel
 		fields := map[uint16]*uint32{

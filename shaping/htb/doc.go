@@ -2,7 +2,7 @@
 // device that carries downloads and on the one that carries uploads, with the same class ids on both.
 //
 // It speaks netlink, executes no program, and needs CAP_NET_ADMIN in the network namespace of the devices, the HTB scheduler
-// (CONFIG_NET_SCH_HTB), and for short and fair queues fq_codel; without that it makes do with bfifo. On other systems than
+// (CONFIG_NET_SCH_HTB), and for short and fair queues fq_codel; without that it makes do with tbf or bfifo. On other systems than
 // Linux the package is empty.
 //
 // # The tree
@@ -38,7 +38,8 @@
 // cannot move a class to another parent, so the leaves of a released group stay below it, and wait together for the next
 // group. Only when the class ids are used up are free slots deleted to be made again where they are wanted.
 //
-// An idle leaf takes 3.7 KB of the kernel's memory on each device with a bfifo (measured), and some 2.2 KB more with an fq_codel (computed).
+// An idle leaf takes 3.7 KB of the kernel's memory on each device with a bfifo and 5 KB with a tbf (measured), and some 2.2 KB more than
+// with a bfifo with an fq_codel (computed).
 //
 // # Restart
 //
@@ -49,11 +50,14 @@
 // # Queues
 //
 // A leaf's queue is fq_codel with target and interval of the plan, and 32 flows, which take 2.2 KB: the usual 1,024 would be
-// 8 GB for 60,000 peers. Where the kernel has no fq_codel it is a bfifo of the plan's size, but at least
-// 64 KiB and a packet: what leaves a tunnel device may be a GSO super-packet of 64 KiB, and one that never fits into a queue
-// would never pass. At less than 2.6 Mbit/s that is a longer delay than the plan asks for.
+// 8 GB for 60,000 peers.
+//
+// Where the kernel has no fq_codel it is a plain queue, which all flows share, of a quarter of the plan's size (50 ms, or ten packets):
+// a tbf whose rate nothing reaches. Up to some 84 Mbit/s that cuts GSO super-packets, which are up to 64 KiB and would leave in one
+// piece, into segments; and it drops packets longer than two of the tunnel's MTU that are none. Where the kernel has no tbf either
+// it is a bfifo that can hold a super-packet, since one that never fits would never pass: at less than 11 Mbit/s that is a longer delay.
 //
 // A queue is sized for its leaf's limit or the lowest of the ceilings over it. When one of these changes, it is in force when
-// the call returns; the queues follow in the background. A bfifo whose bound falls to half or less starts anew, empty: what it held
+// the call returns; the queues follow in the background. A plain one whose bound falls to half or less starts anew, empty: what it held
 // for a higher rate would take seconds at the lower, in which TCP backs off for longer still.
 package htb

@@ -255,8 +255,10 @@ func (m *treeMachine) Break(t *rapid.T) {
 			err = m.tc.Qdisc().Replace(o)
 		}
 	case "queue parameters":
-		o := queueParams{kind: m.tree.queueKind, limit: 77, quantum: 300}.object(uint32(device.Index), leaf(), false)
-		err = m.tc.Qdisc().Change(o)
+		o := queueParams{kind: m.tree.queueKind, limit: 77, longest: 9000, quantum: 300}.object(uint32(device.Index), leaf(), false)
+		k, dialled := dial(m.w.netns)
+		require.NoError(t, dialled)
+		err = errors.Join(k.write(changeQdisc, o), k.close())
 	case "stray":
 		err = m.tc.Class().Add(object(0x999, classID(rootClass)))
 	case "stray child":

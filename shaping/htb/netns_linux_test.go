@@ -26,7 +26,7 @@ type world struct {
 
 	requests int
 	fail     func(op operation, o *tc.Object) (err error, done bool)
-	queue    queueKind // if set, fq_codel is not there
+	queue    queueKind // if set, the best that is there
 }
 
 func newWorld(tb testing.TB) *world {
@@ -91,7 +91,7 @@ type watched struct {
 
 func (k watched) write(op operation, o *tc.Object) error {
 	k.w.requests++
-	if k.w.queue == queueBfifo && o.Kind == "fq_codel" {
+	if k.w.queue != queueNone && (o.Kind == "fq_codel" || o.Kind == "tbf" && k.w.queue == queueBfifo) {
 		return unix.ENOENT
 	}
 	if k.w.fail != nil {
@@ -128,4 +128,14 @@ func (w *world) writes(fn func()) int {
 	before := w.requests
 	fn()
 	return w.requests - before
+}
+
+// qdiscs reads those of a device, by their parents.
+func (w *world) qdiscs(tb require.TestingT, device int) map[uint32]seenQdisc {
+	k, err := dial(w.netns)
+	require.NoError(tb, err)
+	seen := make(map[uint32]seenQdisc)
+	err = k.dump(w.devices[device:device+1], func(_ int, q seenQdisc) { seen[q.parent] = q }, func(int, seenClass) {})
+	require.NoError(tb, errors.Join(err, k.close()))
+	return seen
 }

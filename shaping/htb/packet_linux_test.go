@@ -60,6 +60,7 @@ func (w *world) setUp(t *testing.T, device int) {
 // TestPacketsFindTheirClass shows what a class as the priority of a packet does: in a leaf it counts, in a group it does not.
 func TestPacketsFindTheirClass(t *testing.T) {
 	w := newWorld(t)
+	w.queue = queueBfifo // go-tc, which reads the counters here, cannot read our tbf
 	w.setUp(t, 0)
 	tree := w.open(t, w.config())
 	require.NoError(t, tree.Root(t.Context(), shaping.Limit{}))
@@ -102,7 +103,7 @@ func TestPacketsFindTheirClass(t *testing.T) {
 // TestFallenLimit has a limit fall steeply while packets wait: what would take minutes at the new rate is let go. One that falls a
 // little keeps them.
 func TestFallenLimit(t *testing.T) {
-	for _, kind := range []queueKind{queueBfifo, queueNone} {
+	for _, kind := range []queueKind{queueBfifo, queueTbf, queueNone} {
 		w := newWorld(t)
 		var err error
 		w.planner, err = shaping.NewPlanner(0, shaping.Tuning{Queue: 10 * time.Second})
@@ -117,20 +118,15 @@ func TestFallenLimit(t *testing.T) {
 		require.NoError(t, err)
 		defer func() { require.NoError(t, reader.Close()) }()
 		queue := func() (limit, waiting uint32) {
-			all, err := reader.Qdisc().Get()
+			limit = w.qdiscs(t, 0)[classID(leaf)].queue.limit
+			classes, err := reader.Class().Get(&tc.Msg{Ifindex: uint32(w.devices[0].Index), Parent: rootHandle})
 			require.NoError(t, err)
-			for _, o := range all {
-				if o.Ifindex != uint32(w.devices[0].Index) || o.Parent != classID(leaf) {
-					continue
-				}
-				switch o.Kind {
-				case "bfifo":
-					return o.Bfifo.Limit, o.Stats.Backlog
-				case "fq_codel":
-					return *o.FqCodel.Limit, o.Stats.Backlog
+			for _, o := range classes {
+				if o.Handle == classID(leaf) {
+					waiting = o.Stats.Backlog
 				}
 			}
-			return 0, 0
+			return limit, waiting
 		}
 		change := func(rate shaping.Rate) (waiting uint32) {
 			before, _ := queue()

@@ -96,21 +96,25 @@ const (
 	queueUnknown                  // a request for it failed
 	queueForeign                  // none of ours
 	queueBfifo
+	queueTbf
 	queueFqCodel
 )
 
 // queueParams are what the kernel says of a leaf's qdisc, as far as we set it. The zero value is that of a new class.
 type queueParams struct {
 	kind                     queueKind
-	limit                    uint32 // bytes of a bfifo, packets of an fq_codel
+	limit                    uint32 // bytes of a bfifo or tbf, packets of an fq_codel
+	longest                  uint32 // packet of a tbf, in bytes
 	memory, flows, quantum   uint32
 	targetMicros, everMicros uint32 // target and interval
 }
 
 func queueOf(kind queueKind, p shaping.Params) queueParams {
-	if kind == queueBfifo {
-		// The planner's quantum is a packet's length or more.
-		return queueParams{kind: kind, limit: uint32(max(p.QueueBytes, superPacket+p.Quantum))}
+	switch kind {
+	case queueBfifo:
+		return plainQueueOf(p)
+	case queueTbf:
+		return segmentingQueueOf(p)
 	}
 	return queueParams{
 		kind:         queueFqCodel,
@@ -133,9 +137,14 @@ func codelMicros(d time.Duration) uint32 {
 // object is the request for a queue; a new one says how many flows, which cannot be changed later.
 func (p queueParams) object(ifindex uint32, c Class, isNew bool) *tc.Object {
 	o := &tc.Object{Msg: tc.Msg{Ifindex: ifindex, Handle: queueHandle(c), Parent: classID(c)}}
-	if p.kind == queueBfifo {
+	switch p.kind {
+	case queueBfifo:
 		o.Kind = "bfifo"
 		o.Bfifo = &tc.FifoOpt{Limit: p.limit}
+		return o
+	case queueTbf:
+		o.Kind = "tbf"
+		o.Tbf = &tc.Tbf{Parms: &tc.TbfQopt{Limit: p.limit}, Burst: &p.longest}
 		return o
 	}
 	o.Kind = "fq_codel"

@@ -46,7 +46,10 @@ func TestQueueParams(t *testing.T) {
 	planner, err := shaping.NewPlanner(0, shaping.Tuning{})
 	require.NoError(t, err)
 	require.Equal(t, queueParams{kind: queueBfifo, limit: 64<<10 + 1420}, queueOf(queueBfifo, planner.Leaf(1e6, 0, 0)))
-	require.Equal(t, queueParams{kind: queueBfifo, limit: 500_000}, queueOf(queueBfifo, planner.Leaf(0, 0, 20e6)))
+	require.Equal(t, queueParams{kind: queueBfifo, limit: 125_000}, queueOf(queueBfifo, planner.Leaf(0, 0, 20e6)))
+	require.Equal(t, queueParams{kind: queueTbf, limit: 14_200, longest: 2840}, queueOf(queueTbf, planner.Leaf(1e6, 0, 0)))
+	require.Equal(t, queueParams{kind: queueTbf, limit: 500_000, longest: 2840}, queueOf(queueTbf, planner.Leaf(80e6, 0, 0)))
+	require.Equal(t, queueParams{kind: queueTbf, limit: 625_000, longest: unsegmented}, queueOf(queueTbf, planner.Leaf(0, 100e6, 0)))
 	q := queueOf(queueFqCodel, planner.Leaf(20e6, 0, 0))
 	require.Equal(t, queueParams{
 		kind: queueFqCodel, limit: 500_000 / 256, memory: 1_000_000 + 256<<10, flows: 32, quantum: 1420, targetMicros: 4999, everMicros: 99999,

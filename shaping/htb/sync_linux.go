@@ -13,7 +13,7 @@ import (
 type found struct {
 	root     bool // the root qdisc is ours
 	classes  map[Class]foundClass
-	bfifos   int
+	tbfs     int
 	fqCodels int
 }
 
@@ -35,8 +35,8 @@ func (t *Tree) look() ([]found, error) {
 		case q.parent == noParent:
 			f.root = q.kind == "htb" && q.handle == rootHandle && q.defaultClass == 0
 			return
-		case q.queue.kind == queueBfifo:
-			f.bfifos++
+		case q.queue.kind == queueTbf:
+			f.tbfs++
 		case q.queue.kind == queueFqCodel:
 			f.fqCodels++
 		}
@@ -72,8 +72,8 @@ func (t *Tree) restore(all []found) {
 		switch {
 		case f.fqCodels > 0:
 			t.queueKind = queueFqCodel
-		case f.bfifos > 0 && t.queueKind == queueNone:
-			t.queueKind = queueBfifo
+		case f.tbfs > 0 && t.queueKind != queueFqCodel:
+			t.queueKind = queueTbf
 		}
 	}
 	parents := make([]Class, int(lastClass)+1)

@@ -43,7 +43,10 @@ func TestSyncSaysWhatItMended(t *testing.T) {
 	require.NoError(t, other.Class().Add(classParams{rate: 1, ceil: 1}.object(up, 0x77, classID(c))))
 	mends("down0: class 1:2 is not there", "up0: class 1:2 has no queue of ours", "up0: class 1:77 is not ours")
 	require.NoError(t, other.Class().Replace(classParams{rate: 2, ceil: 2}.object(down, c, classID(rootClass))))
-	require.NoError(t, other.Qdisc().Change(queueParams{kind: tree.queueKind, limit: 3, quantum: 300}.object(up, c, false)))
+	k, err := dial(w.netns)
+	require.NoError(t, err)
+	require.NoError(t, k.write(changeQdisc, queueParams{kind: tree.queueKind, limit: 3, longest: 3000, quantum: 300}.object(up, c, false)))
+	require.NoError(t, k.close())
 	mends("down0: class 1:2 has other parameters", "up0: the queue of class 1:2 has other parameters")
 	require.NoError(t, other.Qdisc().Delete(rootObject(up)))
 	mends("up0: the root qdisc is not there, nor what was below it")
@@ -162,19 +165,22 @@ func TestClosed(t *testing.T) {
 
 // TestQueueFallsBack is a kernel without fq_codel, whether or not this one has it, and the same after a restart.
 func TestQueueFallsBack(t *testing.T) {
-	w := newWorld(t)
-	w.queue = queueBfifo
-	ctx := t.Context()
-	for range 2 {
-		tree := w.open(t, w.config())
-		require.NoError(t, tree.Root(ctx, shaping.Limit{}))
-		_, err := tree.Claim(ctx, 0, shaping.Limit{})
-		require.NoError(t, err)
-		require.False(t, tree.Stats().FqCodel)
-		words, err := tree.Sync(ctx)
-		require.NoError(t, err)
-		require.Empty(t, words)
-		require.NoError(t, tree.Close())
+	for _, kind := range []queueKind{queueBfifo, queueTbf} {
+		w := newWorld(t)
+		w.queue = kind
+		ctx := t.Context()
+		for range 2 {
+			tree := w.open(t, w.config())
+			require.NoError(t, tree.Root(ctx, shaping.Limit{}))
+			_, err := tree.Claim(ctx, 0, shaping.Limit{Download: 10e6})
+			require.NoError(t, err)
+			require.False(t, tree.Stats().FqCodel)
+			require.Equal(t, kind, tree.queueKind)
+			words, err := tree.Sync(ctx)
+			require.NoError(t, err)
+			require.Empty(t, words)
+			require.NoError(t, tree.Close())
+		}
 	}
 }
 
@@ -189,7 +195,7 @@ func TestQueueKindChanges(t *testing.T) {
 	kind := first.queueKind
 	require.NoError(t, first.enter(ctx))
 	params := w.planner.Leaf(0, 0, 0)
-	for _, q := range []queueParams{queueOf(queueBfifo, params), queueOf(kind, params)} {
+	for _, q := range []queueParams{queueOf(queueBfifo, params), queueOf(queueTbf, params), queueOf(kind, params)} {
 		require.NoError(t, first.putQueue(0, c, q))
 		require.NoError(t, first.putQueue(1, c, q))
 	}

@@ -201,8 +201,8 @@ func (t *Tree) putQueue(device int, c Class, want queueParams) error {
 		err = t.write(addQdisc, want.object(index, c, true), device, c)
 	case before.kind == queueForeign || before.kind != queueUnknown && (before.kind != want.kind || before.flows != want.flows):
 		err = unix.EINVAL
-	case before.kind == queueBfifo && want.limit <= before.limit/2:
-		// A bfifo keeps what it holds when its limit falls, and that would take seconds at the lower rate. A new one is empty.
+	case before.kind != queueFqCodel && before.kind != queueUnknown && want.limit <= before.limit/2:
+		// A plain queue keeps what it holds when its limit falls, and that would take seconds at the lower rate. A new one is empty.
 		err = t.replaceTwice(device, c, classID(c), want.object(index, c, true))
 	default:
 		// The kernel finds it by its parent, at once; by the handle alone it would search one of 16 lists of all there are.
@@ -220,9 +220,9 @@ func (t *Tree) putQueue(device int, c Class, want queueParams) error {
 	return err
 }
 
-// firstQueue finds out whether the kernel has fq_codel.
+// firstQueue finds out whether the kernel has fq_codel, or else tbf.
 func (t *Tree) firstQueue(device int, c Class) error {
-	for _, kind := range []queueKind{queueFqCodel, queueBfifo} {
+	for _, kind := range []queueKind{queueFqCodel, queueTbf, queueBfifo} {
 		t.queueKind = kind
 		_, want := t.want(device, c)
 		err := t.putQueue(device, c, want)
