@@ -32,6 +32,78 @@ var layers = []layer{
 		reason:   "a leaf stands alone",
 	},
 	{
+		packages: []string{"./registry/..."},
+		forbid:   []string{"./..."},
+		except:   []string{"./registry/...", "./internal/durable"},
+		reason:   "a leaf stands alone",
+	},
+	{
+		packages: []string{"./registry"},
+		forbid:   []string{"./registry/..."},
+		except:   []string{"./registry"},
+		reason:   "the rules of a fleet know nobody who carries them out",
+	},
+	{
+		packages: []string{"./registry/load"},
+		forbid:   []string{"./registry/..."},
+		except:   []string{"./registry", "./registry/load"},
+		reason:   "what makes a load of samples does not know who takes them",
+	},
+	{
+		packages: []string{"./registry/load/hostload"},
+		forbid:   []string{"./registry/..."},
+		except:   []string{"./registry", "./registry/load", "./registry/load/hostload"},
+		reason:   "what reads a host knows no fleet",
+	},
+	{
+		packages: []string{"./registry/geo"},
+		forbid:   []string{"./registry/..."},
+		except:   []string{"./registry", "./registry/geo"},
+		reason:   "where a server stands is of use without a fleet",
+	},
+	{
+		packages: []string{"./registry/memory", "./registry/registrytest"},
+		forbid:   []string{"./..."},
+		except:   []string{"./registry", "./registry/memory", "./registry/registrytest"},
+		reason:   "a fleet in memory and the suite know the rules, and nobody who carries them out elsewhere",
+	},
+	{
+		packages: []string{"./registry/supabase/..."},
+		forbid:   []string{"./...", "flag", "testing", "github.com/stretchr/...", "pgregory.net/..."},
+		except:   []string{"./registry", "./registry/supabase/...", "./internal/durable"},
+		reason:   "a way to a fleet over HTTPS links no other way there, and no test tools",
+	},
+	{
+		packages: []string{"./registry/supabase/supabasetest"},
+		forbid:   []string{"./registry/supabase/...", "github.com/golang-jwt/..."},
+		except:   []string{"./registry/supabase/supabasetest"},
+		reason:   "what a client is held to shares nothing with it",
+	},
+	{
+		packages: []string{"./registry/placement"},
+		forbid:   []string{"./..."},
+		except:   []string{"./registry", "./registry/placement"},
+		reason:   "a control plane's loop asks for what it needs by interfaces",
+	},
+	{
+		packages: []string{"./registry/..."},
+		forbid:   []string{"golang.zx2c4.com/...", "gvisor.dev/...", "go.etcd.io/..."},
+		except:   []string{"golang.zx2c4.com/wireguard/wgctrl/wgtypes"},
+		reason:   "a fleet is of nodes, whatever moves their packets",
+	},
+	{
+		packages: []string{"./..."},
+		but:      []string{"./registry/postgres/...", "./cmd/...", "./examples/...", "./internal/testutil/..."},
+		forbid:   []string{"github.com/jackc/...", "github.com/pressly/..."},
+		reason:   "an embedder links a database by choice",
+	},
+	{
+		packages: []string{"./..."},
+		but:      []string{"./registry/postgres/migrations", "./cmd/...", "./examples/...", "./internal/testutil/..."},
+		forbid:   []string{"github.com/pressly/...", "./registry/postgres/migrations"},
+		reason:   "who uses a fleet does not change its schema",
+	},
+	{
 		packages: []string{"./shaping"},
 		forbid:   []string{"./shaping/..."},
 		except:   []string{"./shaping"},
@@ -156,6 +228,24 @@ var layers = []layer{
 		reason: "only the kernel's dataplane talks to the kernel",
 	},
 	{
+		packages: []string{"./wgnode/fleet"},
+		forbid: []string{
+			"golang.zx2c4.com/...", "gvisor.dev/...", "go.etcd.io/...", "./wgnode/boltstore/...", "./wgnode/kernel/...",
+			"./wgnode/userspace/...", "./wgnode/httpapi/...", "./registry/memory", "./registry/postgres/...", "./registry/supabase/...",
+		},
+		except: []string{"golang.zx2c4.com/wireguard/wgctrl/wgtypes"},
+		reason: "it joins any node with any registry",
+	},
+	{
+		packages: []string{"./wgnode/fleet/nodes"},
+		forbid:   []string{"golang.zx2c4.com/...", "gvisor.dev/...", "go.etcd.io/...", "github.com/danielgtaylor/...", "./wgnode/..."},
+		except: []string{
+			"golang.zx2c4.com/wireguard/wgctrl/wgtypes", "./wgnode/fleet/nodes", "./wgnode/httpapi/client",
+			"./wgnode/httpapi/auth/sign", "./wgnode/httpapi/v1", "./wgnode/httpapi/problem",
+		},
+		reason: "a control plane links no node",
+	},
+	{
 		packages: []string{"./wgnode/boltstore/..."},
 		forbid:   []string{"golang.zx2c4.com/...", "gvisor.dev/...", "./wgnode/userspace/...", "./wgnode/kernel/..."},
 		except:   []string{"golang.zx2c4.com/wireguard/wgctrl/wgtypes"},
@@ -163,9 +253,12 @@ var layers = []layer{
 	},
 	{
 		packages: []string{"./..."},
-		but:      []string{"./cmd/...", "./examples/...", "./internal/testutil/...", "./wgnode/wgnodetest/...", "./wgnode/httpapi/..."},
-		forbid:   []string{"github.com/spf13/...", "github.com/jedib0t/...", "flag", "net/http", "testing", "github.com/stretchr/...", "pgregory.net/..."},
-		reason:   "a library brings neither a command line, nor a web server, nor test tools",
+		but: []string{
+			"./bench/...", "./cmd/...", "./examples/...", "./internal/testutil/...", "./wgnode/wgnodetest/...", "./wgnode/httpapi/...",
+			"./registry/registrytest/...", "./registry/supabase/...", "./wgnode/fleet/nodes",
+		},
+		forbid: []string{"github.com/spf13/...", "github.com/jedib0t/...", "flag", "net/http", "testing", "github.com/stretchr/...", "pgregory.net/..."},
+		reason: "a library brings neither a command line, nor a web server, nor test tools",
 	},
 	{
 		packages: []string{"./..."},
@@ -232,8 +325,8 @@ var layers = []layer{
 	},
 	{
 		packages: []string{"./..."},
-		but:      []string{"./cmd/...", "./examples/..."},
-		forbid:   []string{"./cmd/...", "./examples/..."},
+		but:      []string{"./bench/...", "./cmd/...", "./examples/..."},
+		forbid:   []string{"./bench/...", "./cmd/...", "./examples/..."},
 		reason:   "programs are on top",
 	},
 }

@@ -61,7 +61,7 @@ func (a *account) view() Account {
 		ID:         a.id,
 		Labels:     maps.Clone(a.labels),
 		SpeedLimit: a.speedLimit,
-		DataCap:    a.dataCap.Clone(),
+		DataCap:    a.ledger.Cap(),
 		Peers:      a.peers.len(),
 		Suspended:  a.suspended,
 		CreatedAt:  a.createdAt,
@@ -73,7 +73,7 @@ func (a *account) state() AccountState {
 		ID:         a.id,
 		SpeedLimit: a.speedLimit,
 		Budget:     a.ledger.Budget(),
-		Throttle:   throttleOf(a.dataCap),
+		Throttle:   throttleOf(a.ledger.Cap()),
 		Counters:   a.counters,
 	}
 }
@@ -81,5 +81,5 @@ func (a *account) state() AccountState {
 func (a *account) addTo(change *Change) { change.SetAccounts = append(change.SetAccounts, a.state()) }
 
 func (a *account) matches(spec AccountSpec) bool {
-	return maps.Equal(a.labels, spec.Labels) && a.speedLimit == spec.SpeedLimit && a.dataCap.Equal(spec.DataCap)
+	return maps.Equal(a.labels, spec.Labels) && a.speedLimit == spec.SpeedLimit && a.ledger.Cap().Equal(spec.DataCap)
 }

@@ -3,6 +3,7 @@ package wgnode
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -20,7 +21,7 @@ import (
 // sure may ask again; addresses that the specification leaves open match those that the peer has. A different
 // specification is [ErrExists]. Other errors: [*ValidationError] with every problem of the specification at once,
 // [ipam.ErrTaken], [ipam.ErrQuarantined], [ipam.ErrReserved] or [ipam.ErrExhausted] for an address that cannot be leased,
-// [ErrNotStarted], [ErrClosed], and what the store and the dataplane return.
+// [ErrNotAdmitted], [ErrNotStarted], [ErrClosed], and what the store and the dataplane return.
 func (n *Node) AddPeer(ctx context.Context, spec PeerSpec) (AddedPeer, error) {
 	added, err := n.addPeer(ctx, spec.clone())
 	switch {
@@ -43,7 +44,32 @@ func (n *Node) addPeer(ctx context.Context, spec PeerSpec) (added AddedPeer, err
 	if err != nil {
 		return AddedPeer{}, err
 	}
+	done, err := n.askAdmission(ctx, a)
+	if err != nil {
+		return AddedPeer{}, err
+	}
+	defer done()
 	return n.admitted(ctx, a)
+}
+
+// askAdmission asks whether peers may be added. The caller holds nothing, and calls done when the addition has ended.
+func (n *Node) askAdmission(ctx context.Context, batch ...*addition) (done func(), err error) {
+	if n.cfg.Admit == nil || len(batch) == 0 {
+		return func() {}, nil
+	}
+	specs := make([]PeerSpec, len(batch))
+	for i, a := range batch {
+		specs[i] = a.spec
+	}
+	done, err = n.cfg.Admit(ctx, specs)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrNotAdmitted, err)
+	case done == nil:
+		return func() {}, nil
+	default:
+		return done, nil
+	}
 }
 
 // lease takes the addresses asked for, and one of each family that none is asked for of. IPv4 comes first.
@@ -133,7 +159,7 @@ func newPeer(spec PeerSpec, sequence uint64, now time.Time) (*peer, error) {
 	return &peer{
 		core:         core,
 		key:          spec.PublicKey,
-		presharedKey: spec.PresharedKey,
+		presharedKey: optional(spec.PresharedKey),
 		name:         spec.Name,
 		account:      spec.Account,
 	}, nil

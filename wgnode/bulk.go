@@ -11,7 +11,7 @@ import (
 // AddPeers adds many peers, all or none, in one transaction of the store. The result has an entry for each specification, in
 // their order. As with AddPeer a peer that is there with the same specification is a success, so that the call may be
 // repeated. [*BulkError] names every specification that is at fault, with what AddPeer would have returned for it, and a key
-// that comes twice; other errors are those of the store and the dataplane.
+// that comes twice; other errors are [ErrNotAdmitted], and those of the store and the dataplane.
 func (n *Node) AddPeers(ctx context.Context, specs []PeerSpec) ([]AddedPeer, error) {
 	const op = "add"
 	if err := n.life.check(); err != nil {
@@ -37,7 +37,12 @@ func (n *Node) AddPeers(ctx context.Context, specs []PeerSpec) ([]AddedPeer, err
 	if len(wrong) > 0 {
 		return nil, &BulkError{op, len(specs), wrong}
 	}
-	wrong, err := n.addAll(ctx, batch)
+	done, err := n.askAdmission(ctx, batch...)
+	if err != nil {
+		return nil, &OpError{Op: bulkOp(op, len(specs)), Err: err}
+	}
+	defer done()
+	wrong, err = n.addAll(ctx, batch)
 	switch {
 	case err != nil:
 		return nil, &OpError{Op: bulkOp(op, len(specs)), Err: err}

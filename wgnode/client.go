@@ -64,7 +64,7 @@ func (n *Node) ClientConfig(key, private wgtypes.Key) (ClientConfig, error) {
 		DNS:          slices.Clone(n.cfg.DNS),
 		MTU:          n.cfg.MTU,
 		ServerKey:    n.up.publicKey,
-		PresharedKey: p.presharedKey,
+		PresharedKey: keyOf(p.presharedKey),
 		AllowedIPs:   []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)},
 		Endpoint:     withPort(n.cfg.Endpoint, n.up.info.ListenPort),
 		Keepalive:    n.cfg.Keepalive,

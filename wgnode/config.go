@@ -1,6 +1,7 @@
 package wgnode
 
 import (
+	"context"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -100,6 +101,13 @@ type Config struct {
 
 	// Store keeps peers, accounts and usage. Nil: a [MemoryStore]. The node closes it.
 	Store Store
+
+	// Admit is asked before peers are added, by whichever way, with their specifications as they would be added: valid, and with
+	// public keys. An error refuses all of them, and matches [ErrNotAdmitted] then; else done is called when the addition has
+	// ended, however it did; nil: nothing is. No lock of the node is held meanwhile, so that Admit may call its methods; additions
+	// of others go on, and so may the same one at the same time. It must not change the specifications. Peers that are in the store
+	// at the start, and changes of peers that are there, are not asked about. Nil: all are admitted.
+	Admit func(ctx context.Context, specs []PeerSpec) (done func(), err error)
 
 	// Tracer is told of what the node does as it is done. Nil: nobody is.
 	Tracer Tracer

@@ -16,7 +16,6 @@ type core struct {
 	createdAt  time.Time
 	labels     map[string]string
 	speedLimit shaping.Limit
-	dataCap    quota.Cap
 
 	// ledger knows what of the cap is used; counters are what it was last told.
 	ledger   *quota.Ledger
@@ -28,7 +27,7 @@ type core struct {
 	applied quota.Budget
 	// unsaved: usage moved on since it was last stored.
 	unsaved bool
-	// deadline is the entity's place among the node's deadlines; clones share it.
+	// deadline is the entity's place among the node's deadlines, nil until it first has one; clones share it.
 	deadline *deadline
 }
 
@@ -42,9 +41,7 @@ func newCore(s Subject, sequence uint64, limit quota.Cap, now time.Time) (core, 
 		subject:   s,
 		sequence:  sequence,
 		createdAt: now,
-		dataCap:   limit,
 		ledger:    ledger,
-		deadline:  &deadline{index: -1},
 	}, nil
 }
 
@@ -63,13 +60,12 @@ func (c *core) restore(u usageRecord) {
 
 // setCap changes the cap of a copy that is not in force yet. Setting what is so is no change, lest a ledger see one.
 func (c *core) setCap(limit quota.Cap, now time.Time) error {
-	if c.dataCap.Equal(limit) {
+	if c.ledger.Cap().Equal(limit) {
 		return nil
 	}
 	if err := c.ledger.SetCap(limit, now, c.counters); err != nil {
 		return fmt.Errorf("set cap: %w", err)
 	}
-	c.dataCap = limit
 	return nil
 }
 

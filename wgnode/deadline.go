@@ -13,7 +13,7 @@ type deadline struct {
 }
 
 // after reports whether the entity is in the heap for a later time.
-func (d *deadline) after(now time.Time) bool { return d.index >= 0 && d.when.After(now) }
+func (d *deadline) after(now time.Time) bool { return d != nil && d.index >= 0 && d.when.After(now) }
 
 // deadlines holds the entities that have one, earliest first, so that one timer serves them all.
 type deadlines struct{ heap deadlineHeap }
@@ -21,7 +21,12 @@ type deadlines struct{ heap deadlineHeap }
 // set moves an entity's deadline; a zero time takes it out.
 func (d *deadlines) set(e entity, when time.Time) {
 	at := e.common().deadline
+	if at == nil && !when.IsZero() {
+		at = &deadline{index: -1}
+		e.common().deadline = at
+	}
 	switch {
+	case at == nil:
 	case when.IsZero() && at.index < 0:
 	case when.IsZero():
 		heap.Remove(&d.heap, at.index)

@@ -15,6 +15,8 @@ var (
 	ErrExists = errors.New("exists with a different specification")
 	// ErrInvalid: the input breaks a rule; the error is a [*ValidationError].
 	ErrInvalid = errors.New("invalid")
+	// ErrNotAdmitted: [Config].Admit refused to have the peer added; the error says why.
+	ErrNotAdmitted = errors.New("not admitted")
 	// ErrAccountInUse: the account still has peers, so that it cannot be removed.
 	ErrAccountInUse = errors.New("account still has peers: remove or move them first")
 	// ErrNotStarted: the node has not been started, or its start failed.

@@ -31,6 +31,10 @@ type inventory struct {
 	peerOrder    ordered[*peer]
 	accountOrder ordered[*account]
 	deadlines    deadlines
+	// caps are shared by the ledgers of all entities.
+	caps *quota.Caps
+	// quiet is what was seen of the connections of all peers that have none of their own.
+	quiet quietPeers
 	// sequence is the last one given to a peer or an account.
 	sequence uint64
 
@@ -50,6 +54,7 @@ func newInventory(speedLimit shaping.Limit, policy isolation.Policy) inventory {
 		policy:     policy,
 		peers:      make(map[wgtypes.Key]*peer),
 		accounts:   make(map[string]*account),
+		caps:       new(quota.Caps),
 		since:      time.Now(),
 	}
 }
@@ -75,6 +80,12 @@ func (inv *inventory) receive(p *peer, now time.Time) {
 func (inv *inventory) replace(e, next entity) {
 	if p, ok := e.(*peer); ok {
 		q := next.(*peer)
+		if q.key == p.key && q.connection == nil {
+			q.connection, q.watchedSince = p.connection, p.watchedSince
+		}
+		if p.active() && !q.active() && q.quiet() {
+			q.connection = inv.quiet.seen(q) // it is not read with the others any more
+		}
 		if q.key != p.key {
 			delete(inv.peers, p.key)
 			inv.peers[q.key] = p
@@ -88,13 +99,18 @@ func (inv *inventory) replace(e, next entity) {
 			}
 		}
 	}
+	if next.common().deadline == nil {
+		next.common().deadline = e.common().deadline
+	}
 	e.assign(next)
+	inv.caps.Share(e.common().ledger)
 	inv.deadlines.set(e, e.common().wake())
 }
 
 // addPeer takes in a peer, whose account is there already.
 func (inv *inventory) addPeer(p *peer) {
 	inv.peers[p.key] = p
+	inv.caps.Share(p.ledger)
 	inv.peerOrder.add(p)
 	if a, ok := inv.accounts[p.account]; ok {
 		a.peers.add(p)
@@ -124,6 +140,7 @@ func (inv *inventory) removePeer(p *peer) {
 
 func (inv *inventory) addAccount(a *account) {
 	inv.accounts[a.id] = a
+	inv.caps.Share(a.ledger)
 	inv.accountOrder.add(a)
 	inv.sequence = max(inv.sequence, a.sequence)
 	inv.deadlines.set(a, a.wake())

@@ -12,6 +12,7 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/waylume/waylume/ipam"
+	"github.com/waylume/waylume/quota"
 )
 
 // kept is what the store had, checked record by record.
@@ -22,7 +23,9 @@ type kept struct {
 	accounts map[string]*account
 	peers    map[wgtypes.Key]*peer
 	usage    map[Subject]usageRecord
-	resting  resting
+	// caps are those of the accounts and the peers, which their ledgers must have.
+	caps    map[Subject]quota.Cap
+	resting resting
 	// stored is the last time that a record of usage was brought up to.
 	stored time.Time
 }
@@ -32,6 +35,7 @@ func newKept() *kept {
 		accounts: make(map[string]*account),
 		peers:    make(map[wgtypes.Key]*peer),
 		usage:    make(map[Subject]usageRecord),
+		caps:     make(map[Subject]quota.Cap),
 		resting:  make(resting),
 	}
 }
@@ -56,15 +60,15 @@ func (k *kept) take(r Record) error {
 	case RecordNode:
 		return k.takeNode(r)
 	case RecordAccount:
-		a, err := decodeAccount(r)
+		a, limit, err := decodeAccount(r)
 		if err == nil {
-			k.accounts[a.id] = a
+			k.accounts[a.id], k.caps[a.subject] = a, limit
 		}
 		return err
 	case RecordPeer:
-		p, err := decodePeer(r)
+		p, limit, err := decodePeer(r)
 		if err == nil {
-			k.peers[p.key] = p
+			k.peers[p.key], k.caps[p.subject] = p, limit
 		}
 		return err
 	case RecordAccountUsage, RecordPeerUsage:
@@ -181,7 +185,11 @@ func (k *kept) join(e entity) error {
 	if !ok {
 		return corruptUsage(c.subject, "it is missing")
 	}
+	if limit := k.caps[c.subject]; !usage.Ledger.Cap().Equal(limit) {
+		return corruptUsage(c.subject, "it is measured against another data cap")
+	}
 	delete(k.usage, c.subject)
+	delete(k.caps, c.subject)
 	c.restore(usage)
 	return nil
 }

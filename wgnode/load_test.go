@@ -210,17 +210,25 @@ func FuzzRecords(f *testing.F) {
 			return
 		}
 		for _, a := range k.accounts {
+			var err error
+			a.ledger, err = quota.NewLedger(k.caps[a.subject], time.Now(), quota.Counters{})
+			require.NoError(t, err)
 			again, err := a.definition()
 			require.NoError(t, err)
-			b, err := decodeAccount(again)
+			b, limit, err := decodeAccount(again)
 			require.NoError(t, err)
-			require.True(t, a.matches(AccountSpec{ID: b.id, Labels: b.labels, SpeedLimit: b.speedLimit, DataCap: b.dataCap}))
+			require.True(t, a.matches(AccountSpec{ID: b.id, Labels: b.labels, SpeedLimit: b.speedLimit, DataCap: limit}))
 		}
 		for _, p := range k.peers {
+			var err error
+			p.ledger, err = quota.NewLedger(k.caps[p.subject], time.Now(), quota.Counters{})
+			require.NoError(t, err)
 			again, err := p.definition()
 			require.NoError(t, err)
-			q, err := decodePeer(again)
+			q, limit, err := decodePeer(again)
 			require.NoError(t, err)
+			require.True(t, limit.Equal(p.ledger.Cap()))
+			q.ledger = p.ledger
 			require.Equal(t, p, q)
 		}
 		for subject, u := range k.usage {

@@ -54,6 +54,8 @@ func (n *Node) observe(q StatsQuery, stats Stats, now time.Time) {
 		n.health.heard(stats.Problems)
 	}
 	var seen sighting
+	before := n.inv.quiet
+	n.settle(func(inv *inventory) { inv.quiet.read(now, q.Device) })
 	for some := range slices.Chunk(stats.Peers, maxSettled) {
 		n.settle(func(inv *inventory) {
 			for _, s := range some {
@@ -61,8 +63,12 @@ func (n *Node) observe(q StatsQuery, stats Stats, now time.Time) {
 				if !ok {
 					continue
 				}
-				if p.connection == nil || p.connection.key != p.key {
-					p.connection = &connection{key: p.key}
+				if p.connection == nil {
+					if p.staysQuiet(s) {
+						p.watch(q.Device, now)
+						continue
+					}
+					p.connection = before.seen(p)
 				}
 				p.connection.count(now, s.Counters)
 				if q.Device {

@@ -117,14 +117,16 @@ type ListOptions struct {
 type peer struct {
 	core
 	key          wgtypes.Key
-	presharedKey wgtypes.Key
+	presharedKey *wgtypes.Key // nil: none
 	name         string
 	addrs        []netip.Addr
 	account      string
-	// formerKey is the key that the peer had before it was given this one; zero: none.
-	formerKey wgtypes.Key
-	// connection is what was seen of the peer's; nil before the first reading. Clones share it.
+	// formerKey is the key that the peer had before it was given this one; nil: none.
+	formerKey *wgtypes.Key
+	// connection is what was seen of the peer's; nil while nothing was, see quiet. Clones share it.
 	connection *connection
+	// watchedSince is when the device was first asked about a peer that was quiet then, in ns since 1970; 0: it was not.
+	watchedSince int64
 }
 
 var _ entity = (*peer)(nil)
@@ -143,13 +145,13 @@ func (p *peer) view() Peer {
 	return Peer{
 		Sequence:        p.sequence,
 		PublicKey:       p.key,
-		HasPresharedKey: p.presharedKey != wgtypes.Key{},
+		HasPresharedKey: p.presharedKey != nil,
 		Name:            p.name,
 		Addrs:           slices.Clone(p.addrs),
 		Account:         p.account,
 		Labels:          maps.Clone(p.labels),
 		SpeedLimit:      p.speedLimit,
-		DataCap:         p.dataCap.Clone(),
+		DataCap:         p.ledger.Cap(),
 		CreatedAt:       p.createdAt,
 		ExpiresAt:       p.expiresAt,
 		GracePeriod:     p.gracePeriod,
@@ -164,13 +166,13 @@ func (p *peer) view() Peer {
 func (p *peer) state() PeerState {
 	return PeerState{
 		PublicKey:    p.key,
-		PresharedKey: p.presharedKey,
+		PresharedKey: keyOf(p.presharedKey),
 		Addrs:        p.addrs,
 		Account:      p.account,
 		Labels:       p.labels,
 		SpeedLimit:   p.speedLimit,
 		Budget:       p.ledger.Budget(),
-		Throttle:     throttleOf(p.dataCap),
+		Throttle:     throttleOf(p.ledger.Cap()),
 		Counters:     p.counters,
 	}
 }
@@ -189,7 +191,23 @@ func (p *peer) matches(spec PeerSpec) bool {
 			return false
 		}
 	}
-	return p.presharedKey == spec.PresharedKey && p.name == spec.Name && p.account == spec.Account &&
-		maps.Equal(p.labels, spec.Labels) && p.speedLimit == spec.SpeedLimit && p.dataCap.Equal(spec.DataCap) &&
+	return keyOf(p.presharedKey) == spec.PresharedKey && p.name == spec.Name && p.account == spec.Account &&
+		maps.Equal(p.labels, spec.Labels) && p.speedLimit == spec.SpeedLimit && p.ledger.Cap().Equal(spec.DataCap) &&
 		p.expiresAt.Equal(spec.ExpiresAt) && p.gracePeriod == spec.GracePeriod && p.idleTimeout == spec.IdleTimeout
+}
+
+// optional is a key that most peers do not have, as it is kept; nil for the zero key.
+func optional(key wgtypes.Key) *wgtypes.Key {
+	if key == (wgtypes.Key{}) {
+		return nil
+	}
+	return &key
+}
+
+// keyOf is the inverse of optional.
+func keyOf(key *wgtypes.Key) wgtypes.Key {
+	if key == nil {
+		return wgtypes.Key{}
+	}
+	return *key
 }

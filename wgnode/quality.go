@@ -154,7 +154,7 @@ func (n *Node) PeerQuality(key wgtypes.Key) (PeerQuality, error) {
 	if !ok {
 		return PeerQuality{}, &OpError{op, OfPeer(key), ErrNotFound}
 	}
-	return p.qualityAt(now, n.stalePeriod()), nil
+	return p.qualityAt(&n.inv.quiet, now, n.stalePeriod()), nil
 }
 
 // PeerQualities tells of the connections of all peers, in the order in which they were added. It asks nobody. Errors:
@@ -168,7 +168,7 @@ func (n *Node) PeerQualities() ([]PeerQuality, error) {
 	defer n.mu.RUnlock()
 	list := make([]PeerQuality, 0, len(n.inv.peers))
 	for _, p := range n.inv.peerOrder.entries {
-		list = append(list, p.qualityAt(now, n.stalePeriod()))
+		list = append(list, p.qualityAt(&n.inv.quiet, now, n.stalePeriod()))
 	}
 	return list, nil
 }
@@ -177,9 +177,9 @@ func (n *Node) PeerQualities() ([]PeerQuality, error) {
 func (n *Node) stalePeriod() time.Duration { return time.Minute + 2*n.cfg.CheckpointPeriod }
 
 // qualityAt is what is known of a peer's connection.
-func (p *peer) qualityAt(now time.Time, stale time.Duration) PeerQuality {
+func (p *peer) qualityAt(quiet *quietPeers, now time.Time, stale time.Duration) PeerQuality {
 	q := PeerQuality{PublicKey: p.key}
-	if c := p.connection; c != nil && c.key == p.key {
+	if c := quiet.known(p); c != nil {
 		q.ReadAt, q.WatchedSince, q.LastHandshake = wallClock(c.readAt), wallClock(c.since), wallClock(c.handshake)
 		q.Endpoint, q.EndpointChanges, q.EndpointChangedAt = c.endpoint, c.changes, wallClock(c.changedAt)
 		q.Handshakes, q.FormerKey, q.Counters = c.loss, c.formerKey, c.latest.counters

@@ -256,7 +256,7 @@ func BenchmarkQuality(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			for _, p := range n.inv.peerOrder.entries {
-				if p.qualityAt(now, time.Minute).ReadAt.IsZero() {
+				if p.qualityAt(&n.inv.quiet, now, time.Minute).ReadAt.IsZero() {
 					b.Fatal("nothing was seen")
 				}
 			}

@@ -164,20 +164,21 @@ func (a *account) definition() (Record, error) {
 		Sequence:   a.sequence,
 		Labels:     a.labels,
 		SpeedLimit: a.speedLimit,
-		DataCap:    a.dataCap,
+		DataCap:    a.ledger.Cap(),
 		CreatedAt:  a.createdAt,
 		Suspended:  a.suspended,
 	})
 }
 
-func decodeAccount(r Record) (*account, error) {
+// decodeAccount returns an account without its ledger, and the cap that the ledger is to have.
+func decodeAccount(r Record) (*account, quota.Cap, error) {
 	var v accountJSON
 	if err := decode(r, &v); err != nil {
-		return nil, err
+		return nil, quota.Cap{}, err
 	}
 	spec := AccountSpec{ID: r.Key, Labels: v.Labels, SpeedLimit: v.SpeedLimit, DataCap: v.DataCap}
 	if err := errors.Join(spec.validate(), checkStored(v.Sequence, v.CreatedAt)); err != nil {
-		return nil, err
+		return nil, quota.Cap{}, err
 	}
 	return &account{
 		core: core{
@@ -187,16 +188,14 @@ func decodeAccount(r Record) (*account, error) {
 			createdAt:  wallClock(v.CreatedAt),
 			labels:     v.Labels,
 			speedLimit: v.SpeedLimit,
-			dataCap:    v.DataCap,
-			deadline:   &deadline{index: -1},
 		},
 		id:    r.Key,
 		peers: new(ordered[*peer]),
-	}, nil
+	}, v.DataCap, nil
 }
 
 func (p *peer) definition() (Record, error) {
-	newer := p.suspended || p.gracePeriod != 0 || p.idleTimeout != 0 || p.formerKey != wgtypes.Key{}
+	newer := p.suspended || p.gracePeriod != 0 || p.idleTimeout != 0 || p.formerKey != nil
 	v := peerJSON{
 		version:     since(2, newer),
 		Sequence:    p.sequence,
@@ -205,38 +204,39 @@ func (p *peer) definition() (Record, error) {
 		Account:     p.account,
 		Labels:      p.labels,
 		SpeedLimit:  p.speedLimit,
-		DataCap:     p.dataCap,
+		DataCap:     p.ledger.Cap(),
 		CreatedAt:   p.createdAt,
 		ExpiresAt:   p.expiresAt,
 		GracePeriod: p.gracePeriod,
 		IdleTimeout: p.idleTimeout,
 		Suspended:   p.suspended,
 	}
-	if p.formerKey != (wgtypes.Key{}) {
+	if p.formerKey != nil {
 		v.FormerKey = p.formerKey.String()
 	}
-	if p.presharedKey != (wgtypes.Key{}) {
+	if p.presharedKey != nil {
 		v.PresharedKey = p.presharedKey.String()
 	}
 	return encode(RecordPeer, p.key.String(), v)
 }
 
-func decodePeer(r Record) (*peer, error) {
+// decodePeer returns a peer without its ledger, and the cap that the ledger is to have.
+func decodePeer(r Record) (*peer, quota.Cap, error) {
 	key, err := parseKey(r.Key)
 	if err != nil {
-		return nil, fmt.Errorf("its key: %w", err)
+		return nil, quota.Cap{}, fmt.Errorf("its key: %w", err)
 	}
 	var v peerJSON
 	if err := decode(r, &v); err != nil {
-		return nil, err
+		return nil, quota.Cap{}, err
 	}
 	preshared, err := parseOptionalKey(v.PresharedKey)
 	if err != nil {
-		return nil, fmt.Errorf("preshared_key: %w", err)
+		return nil, quota.Cap{}, fmt.Errorf("preshared_key: %w", err)
 	}
 	former, err := parseOptionalKey(v.FormerKey)
 	if err != nil {
-		return nil, fmt.Errorf("former_key: %w", err)
+		return nil, quota.Cap{}, fmt.Errorf("former_key: %w", err)
 	}
 	var p problems
 	p.text("name", v.Name, 0, MaxNameLen)
@@ -251,7 +251,7 @@ func decodePeer(r Record) (*peer, error) {
 	p.idleTimeout("idle_timeout", v.IdleTimeout)
 	p.check("record", checkStored(v.Sequence, v.CreatedAt))
 	if err := p.err("content"); err != nil {
-		return nil, err
+		return nil, quota.Cap{}, err
 	}
 	return &peer{
 		core: core{
@@ -263,16 +263,14 @@ func decodePeer(r Record) (*peer, error) {
 			createdAt:  wallClock(v.CreatedAt),
 			labels:     v.Labels,
 			speedLimit: v.SpeedLimit,
-			dataCap:    v.DataCap,
-			deadline:   &deadline{index: -1},
 		},
 		key:          key,
-		presharedKey: preshared,
+		presharedKey: optional(preshared),
 		name:         v.Name,
 		addrs:        v.Addrs,
 		account:      v.Account,
-		formerKey:    former,
-	}, nil
+		formerKey:    optional(former),
+	}, v.DataCap, nil
 }
 
 func parseOptionalKey(s string) (wgtypes.Key, error) {

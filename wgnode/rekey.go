@@ -64,7 +64,7 @@ func (n *Node) rekeyPeer(ctx context.Context, key wgtypes.Key, keys PeerKeys) (_
 	p, ok := n.inv.peers[key]
 	other, taken := n.inv.peers[pair.public]
 	switch {
-	case !ok && taken && other.formerKey == key && keys.presharedBy(other):
+	case !ok && taken && keyOf(other.formerKey) == key && keys.presharedBy(other):
 		return RekeyedPeer{Peer: other.view(), FormerKey: key}, nil
 	case !ok:
 		return RekeyedPeer{}, ErrNotFound
@@ -145,7 +145,7 @@ func (k PeerKeys) pair() (keyPair, error) {
 
 // presharedBy reports whether the peer has the preshared key that is asked for.
 func (k PeerKeys) presharedBy(p *peer) bool {
-	return k.PresharedKey == nil || *k.PresharedKey == p.presharedKey
+	return k.PresharedKey == nil || *k.PresharedKey == keyOf(p.presharedKey)
 }
 
 // rekey gives peers the keys that take the place of theirs. The caller holds the slot.
@@ -156,11 +156,12 @@ func (n *Node) rekey(ctx context.Context, pairs map[wgtypes.Key]keyPair, peers .
 			p := next.(*peer)
 			pair := pairs[p.key]
 			if pair.preshared != nil {
-				p.presharedKey = *pair.preshared
+				p.presharedKey = optional(*pair.preshared)
 			}
 			if pair.public != p.key {
 				p.changeName(OfPeer(pair.public))
-				p.key, p.formerKey = pair.public, p.key
+				p.key, p.formerKey = pair.public, optional(p.key)
+				p.connection, p.watchedSince = nil, 0
 				// Whoever has the new key has not had the time to use it.
 				p.seen, p.handshake = n.inv.running(now), time.Time{}
 			}

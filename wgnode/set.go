@@ -34,7 +34,7 @@ func (n *Node) SetDataCap(ctx context.Context, s Subject, limit quota.Cap) error
 	limit = limit.Clone()
 	return n.edit(ctx, revision{
 		op: "set data cap of", subject: s, detail: "data cap", invalid: p.err("data cap"), counts: true,
-		unchanged: func(e entity) bool { return e.common().dataCap.Equal(limit) },
+		unchanged: func(e entity) bool { return e.common().ledger.Cap().Equal(limit) },
 		edit:      func(next entity, now time.Time) error { return next.common().setCap(limit, now) },
 	})
 }

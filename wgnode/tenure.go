@@ -6,12 +6,12 @@ import "time"
 type tenure struct {
 	// suspended: Suspend was called for it; accountSuspended: for its account.
 	suspended, accountSuspended bool
+	// lapsed: expiresAt has come, and the grace period runs.
+	lapsed bool
 
 	// expiresAt is zero for what stays.
 	expiresAt   time.Time
 	gracePeriod time.Duration
-	// lapsed: expiresAt has come, and the grace period runs.
-	lapsed bool
 
 	// idleTimeout is zero for a peer that may be silent for ever.
 	idleTimeout time.Duration

@@ -80,6 +80,7 @@ func (n *Node) Totals() Totals {
 		return t
 	}
 	t.Accounts = len(n.inv.accounts)
+	quiet := n.inv.quiet.state(now, stale)
 	for _, p := range n.inv.peerOrder.entries {
 		switch {
 		case p.suspended || p.accountSuspended:
@@ -90,7 +91,9 @@ func (n *Node) Totals() Totals {
 			t.Active++
 		}
 		state := ConnectionInactive
-		if c := p.connection; c != nil && c.key == p.key {
+		if p.quiet() && p.active() {
+			state = quiet
+		} else if c := p.connection; c != nil && c.key == p.key {
 			t.Handshakes.Attempts += uint64(c.loss.Attempts)
 			t.Handshakes.Failed += uint64(c.loss.Failed)
 			if c.formerKey && n.up.overlap.on() {

@@ -1,7 +1,6 @@
 package wgnode
 
 import (
-	"crypto/ecdh"
 	"errors"
 	"fmt"
 	"maps"
@@ -153,19 +152,9 @@ func (p *problems) publicKey(key wgtypes.Key, node session) {
 		p.add("PublicKey", "is the node's own key")
 	case node.owns(key):
 		p.add("PublicKey", "is the node's former key, by which clients may know it until %s", node.overlap.until.Format(time.RFC3339))
-	case lowOrder(key, node.privateKey):
+	case lowOrder(key):
 		p.add("PublicKey", "is a point of low order: no secret can be agreed with it")
 	}
-}
-
-// lowOrder reports whether every secret agreed with the key is zero, which crypto/ecdh refuses to compute.
-func lowOrder(key wgtypes.Key, private *ecdh.PrivateKey) bool {
-	public, err := ecdh.X25519().NewPublicKey(key[:])
-	if err != nil {
-		return true
-	}
-	_, err = private.ECDH(public)
-	return err != nil
 }
 
 // validate checks what New can check without touching the system.

@@ -25,6 +25,7 @@ const (
 // committed, are [ErrDamaged].
 func (s *Store) Load(ctx context.Context) iter.Seq2[wgnode.Record, error] {
 	return func(yield func(wgnode.Record, error) bool) {
+		defer s.release()
 		var last wgnode.Record
 		var total, first uint64
 		still := true // no commit came between

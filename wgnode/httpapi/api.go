@@ -48,8 +48,8 @@ type Config struct {
 	// Draining is whether new peers are refused from the beginning.
 	Draining bool
 
-	// OnDrain is called before the node is drained or is to take new peers again, one call at a time; an error keeps it as it
-	// was, and is the answer's reason. Nil: nothing more is done.
+	// OnDrain is called before the node is drained or is to take new peers again, even if that is how it is, one call at a time; an
+	// error keeps it as it was, and is the answer's reason. Nil: nothing more is done.
 	OnDrain func(ctx context.Context, draining bool) error
 }
 
@@ -153,9 +153,6 @@ func (a *API) SetDraining(ctx context.Context, on bool) error {
 		return err
 	}
 	defer release()
-	if a.Draining() == on {
-		return nil
-	}
 	if a.cfg.OnDrain != nil {
 		if err := a.cfg.OnDrain(ctx, on); err != nil {
 			return err

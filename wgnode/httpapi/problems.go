@@ -165,6 +165,8 @@ func kindOf(err error) (status int, kind problem.Type, detail string) {
 		{wgnode.ErrNoUsageLog, http.StatusNotImplemented, NoUsageLog, "the node keeps no log of usage: set one in its configuration"},
 		{context.Canceled, http.StatusServiceUnavailable, problem.Unavailable, "the request was given up"},
 		{context.DeadlineExceeded, http.StatusServiceUnavailable, problem.Unavailable, "it took too long: try again"},
+		{wgnode.ErrNotAdmitted, http.StatusConflict, problem.Conflict,
+			"the node does not admit the peer: what it was asked for has been overtaken by something later"},
 	} {
 		if errors.Is(err, k.is) {
 			return k.status, k.kind, k.detail

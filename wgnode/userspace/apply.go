@@ -63,17 +63,15 @@ func (dp *Dataplane) applyLocked(change wgnode.Change) error {
 		return errors.Join(err, dp.configure(deviceUndo(undo)))
 	}
 	// Flows end while their addresses are still those of the peers that they belong to: a late segment is no heir's.
-	dp.dropFormerHoldings(change)
+	dp.holdings.drop(dp.former(change))
+	defer dp.holdings.let()
 	if err := dp.path.Apply(change); err != nil {
-		dp.makeHoldings(undo.SetPeers)
 		return errors.Join(err, dp.configure(deviceUndo(undo)))
 	}
 	if err := dp.configure(entering); err != nil {
-		err = errors.Join(err, dp.path.Apply(undo), dp.configure(deviceUndo(undo)))
-		dp.makeHoldings(undo.SetPeers)
-		return err
+		dp.holdings.drop(dp.former(undo))
+		return errors.Join(err, dp.path.Apply(undo), dp.configure(deviceUndo(undo)))
 	}
-	dp.makeHoldings(change.SetPeers)
 	return nil
 }
 
@@ -131,41 +129,16 @@ func devicePeers(states []wgnode.PeerState) []wggo.Peer {
 	return peers
 }
 
-// dropFormerHoldings ends the flows of peers that leave or change address: a flow from an address that the peer no longer has ends
-// with all of its flows.
-func (dp *Dataplane) dropFormerHoldings(change wgnode.Change) {
-	for _, key := range change.RemovePeers {
-		dp.dropHoldings(key)
-	}
+// former are the peers that a change has leave or change address: a flow from an address that the peer no longer has ends with all
+// of its flows.
+func (dp *Dataplane) former(change wgnode.Change) []wgtypes.Key {
+	keys := slices.Clone(change.RemovePeers)
 	for _, p := range change.SetPeers {
-		if h, ok := dp.holders[p.PublicKey]; ok && !slices.Equal(h.addrs, p.Addrs) {
-			dp.dropHoldings(p.PublicKey)
+		if old, ok := dp.path.Want().Peer(p.PublicKey); ok && !slices.Equal(old.Addrs, p.Addrs) {
+			keys = append(keys, p.PublicKey)
 		}
 	}
-}
-
-// makeHoldings makes those of peers that have none.
-func (dp *Dataplane) makeHoldings(peers []wgnode.PeerState) {
-	dp.holdings.SetAll(func(yield func([]netip.Addr, *holdings) bool) {
-		for _, p := range peers {
-			if _, ok := dp.holders[p.PublicKey]; ok {
-				continue
-			}
-			h := newHoldings(p.PublicKey, slices.Clone(p.Addrs), dp.cfg.Limits)
-			dp.holders[p.PublicKey] = h
-			if !yield(h.addrs, h) {
-				return
-			}
-		}
-	})
-}
-
-func (dp *Dataplane) dropHoldings(key wgtypes.Key) {
-	if h, ok := dp.holders[key]; ok {
-		delete(dp.holders, key)
-		dp.holdings.Delete(h.addrs)
-		h.close()
-	}
+	return keys
 }
 
 // Stats reads counters; handshakes and endpoints, which the device gives for all peers at once, only when the query asks.

@@ -1,6 +1,10 @@
 package userspace
 
-import "sync"
+import (
+	"sync"
+
+	"golang.org/x/net/ipv4"
+)
 
 // Sizes of pooled buffers, in bytes. A large one holds any IP packet.
 const (
@@ -10,7 +14,7 @@ const (
 
 // buffers lends memory to what moves bytes, for as long as they move: an idle connection holds none. The zero value is
 // ready to use.
-type buffers struct{ large, small sync.Pool }
+type buffers struct{ large, small, messages sync.Pool }
 
 // get returns a large buffer.
 func (c *buffers) get() *[]byte { return take(&c.large, largeBuffer) }
@@ -42,4 +46,24 @@ func (c *buffers) put(b *[]byte) {
 	} else {
 		c.small.Put(b)
 	}
+}
+
+// getMessages returns writeBatch messages with room for one buffer each.
+func (c *buffers) getMessages() []ipv4.Message {
+	if m, ok := c.messages.Get().(*[]ipv4.Message); ok {
+		return *m
+	}
+	m := make([]ipv4.Message, writeBatch)
+	for i := range m {
+		m[i].Buffers = make([][]byte, 1)
+	}
+	return m
+}
+
+// putMessages takes messages back.
+func (c *buffers) putMessages(m []ipv4.Message) {
+	for i := range m {
+		m[i].Buffers[0] = nil
+	}
+	c.messages.Put(&m)
 }

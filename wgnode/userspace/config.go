@@ -47,6 +47,7 @@ type Config struct {
 	HostAddressInterval time.Duration
 
 	systemDial bool // Dial is the system's own
+	inFlight   int  // as wggo.Config.InFlight, for benchmarks
 }
 
 // Limits bounds one peer.

@@ -15,10 +15,6 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
-// queuedDatagrams bounds what a flow holds while its socket is being opened or is full. More is dropped, as a router
-// would.
-const queuedDatagrams = 64
-
 // datagramKey names a UDP flow, or an ICMP echo identifier: then the source port is the identifier and the destination
 // port is 0.
 type datagramKey struct {
@@ -31,12 +27,12 @@ type datagramFlow struct {
 	key    datagramKey
 	ctx    context.Context
 	cancel context.CancelFunc
-	out    chan *[]byte // whole upper-layer payloads towards the host, buffers of the pool cut to length
+	out    datagramQueue
 	active atomic.Int64
 }
 
 func newDatagramFlow(ctx context.Context, key datagramKey) *datagramFlow {
-	f := &datagramFlow{key: key, out: make(chan *[]byte, queuedDatagrams)}
+	f := &datagramFlow{key: key, out: newDatagramQueue()}
 	f.ctx, f.cancel = context.WithCancel(ctx)
 	f.touch()
 	return f
@@ -84,6 +80,15 @@ func (d *datagrams) handleICMP(id stack.TransportEndpointID, pkt *stack.PacketBu
 
 // send queues the payload of pkt, with the last headerLen bytes of its headers before it, on its flow.
 func (d *datagrams) send(key datagramKey, pkt *stack.PacketBuffer, headerLen int) {
+	d.queue(key, headerLen+pkt.Data().Size(), func(buf []byte) {
+		n := copy(buf, pkt.TransportHeader().Slice()[:headerLen])
+		w := tcpip.SliceWriter(buf[n:])
+		_, _ = pkt.Data().ReadTo(&w, true) // the buffer has the payload's size
+	})
+}
+
+// queue queues a datagram of a size, which fill writes, on its flow.
+func (d *datagrams) queue(key datagramKey, size int, fill func([]byte)) {
 	h, ok := d.dp.holdings.Lookup(key.source.Addr())
 	if !ok {
 		return
@@ -100,23 +105,19 @@ func (d *datagrams) send(key datagramKey, pkt *stack.PacketBuffer, headerLen int
 		}
 		go d.run(h, f)
 	}
-	size := headerLen + pkt.Data().Size()
 	if h.queued.Add(int64(size)) > int64(h.limits.DatagramMemory) {
 		h.queued.Add(-int64(size))
 		d.dp.drops.add(errQueueFull)
 		return
 	}
 	buf := d.dp.buffers.getSize(size)
-	n := copy(*buf, pkt.TransportHeader().Slice()[:headerLen])
-	w := tcpip.SliceWriter((*buf)[n:])
-	_, _ = pkt.Data().ReadTo(&w, true) // the buffer has the payload's size
-	select {
-	case f.out <- buf:
-		f.touch()
-	default:
+	fill(*buf)
+	if !f.out.push(buf) {
 		d.release(h, buf)
 		d.dp.drops.add(errQueueFull)
+		return
 	}
+	f.touch()
 }
 
 // release gives back a buffer that was queued.
@@ -166,26 +167,29 @@ func wind(host net.Conn) {
 // transmit writes queued datagrams to the host, to the last one, as they were counted. What the host says of one concerns that
 // one alone: the flow goes on.
 func (d *datagrams) transmit(h *holdings, f *datagramFlow, host net.Conn) {
-	write := func(buf *[]byte) {
-		_, err := host.Write(*buf)
-		d.release(h, buf)
-		if err != nil && f.ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
+	write := newDatagramWriter(host, &d.dp.buffers)
+	refused := func(err error) {
+		if f.ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
 			d.unreachable(f, err)
 		}
 	}
-	for f.ctx.Err() == nil {
-		select {
-		case buf := <-f.out:
-			write(buf)
-		case <-f.ctx.Done():
+	var bufs []*[]byte
+	for ended := false; ; {
+		clear(bufs)
+		if bufs = f.out.take(bufs); len(bufs) > 0 {
+			write(bufs, refused)
+			for _, buf := range bufs {
+				d.release(h, buf)
+			}
+			continue
 		}
-	}
-	for {
-		select {
-		case buf := <-f.out:
-			write(buf)
-		default:
+		if ended {
 			return
+		}
+		select {
+		case <-f.out.ready:
+		case <-f.ctx.Done():
+			ended = true
 		}
 	}
 }
@@ -194,16 +198,14 @@ func (d *datagrams) transmit(h *holdings, f *datagramFlow, host net.Conn) {
 // port unreachable, is passed on as ICMP and does not end the flow.
 func (d *datagrams) receive(f *datagramFlow, host net.Conn) {
 	const consecutiveErrors = 8 // a socket that only fails is given up
-	read := newHostReader(host, &d.dp.buffers)
+	to := &receiver{datagrams: d, flow: f}
+	to.init()
+	read := newDatagramReader(host, &d.dp.buffers, to.take)
 	for failures := 0; failures < consecutiveErrors && f.ctx.Err() == nil; {
-		buf, n, err := read()
-		if err == nil {
+		err := read()
+		if to.deliver() > 0 {
 			failures = 0
 			f.touch()
-			d.deliver(f, (*buf)[:n])
-		}
-		if buf != nil {
-			d.dp.buffers.put(buf)
 		}
 		if err != nil {
 			if f.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
@@ -215,20 +217,15 @@ func (d *datagrams) receive(f *datagramFlow, host net.Conn) {
 	}
 }
 
-// drain gives back what the flow has queued. A datagram that is queued while this runs is lost with its buffer, which the
-// garbage collector takes; its size is not given back, so send must not queue on a flow that has ended.
+// drain gives back what the flow has queued, and lets nothing more in.
 func (d *datagrams) drain(h *holdings, f *datagramFlow) {
-	for {
-		select {
-		case buf := <-f.out:
-			d.release(h, buf)
-		default:
-			return
-		}
+	for _, buf := range f.out.close() {
+		d.release(h, buf)
 	}
 }
 
-// deliver sends one datagram, or one echo reply, to the peer. The stack cuts it into fragments where the tunnel needs it.
+// deliver sends one datagram that is longer than the tunnel's packets, or one echo reply, to the peer, through the stack, which cuts
+// it into fragments where the tunnel needs it.
 func (d *datagrams) deliver(f *datagramFlow, payload []byte) {
 	protocol := networkProtocol(f.key.source.Addr())
 	remote, local := tcpip.AddrFromSlice(f.key.source.Addr().AsSlice()), tcpip.AddrFromSlice(f.key.destination.Addr().AsSlice())

@@ -90,12 +90,12 @@ func TestEmptyDatagramIsReadOnce(t *testing.T) {
 		_, err = host.WriteTo([]byte(datagram), c.LocalAddr())
 		require.NoError(t, err)
 	}
-	read := newHostReader(c, new(buffers))
-	for _, want := range []string{"", "after"} {
-		buf, n, err := read()
-		require.NoError(t, err)
-		require.Equal(t, want, string((*buf)[:n]))
+	var got []string
+	read := newDatagramReader(c, new(buffers), func(b []byte) { got = append(got, string(b)) })
+	for len(got) < 2 {
+		require.NoError(t, read())
 	}
+	require.Equal(t, []string{"", "after"}, got)
 }
 
 func TestUDPRefusalReachesThePeer(t *testing.T) {
@@ -124,7 +124,7 @@ func TestUDPRefusalReachesThePeer(t *testing.T) {
 func TestUDPFlowLimitEndsTheOldest(t *testing.T) {
 	limits := DefaultLimits()
 	limits.UDPFlows = 2
-	h := newHoldings(wgKey{1}, nil, limits)
+	h := newHoldings(wgKey{1}, limits)
 	var flows []*datagramFlow
 	for i := range 3 {
 		f, fresh, err := h.datagram(datagramKey{network: networkUDP, source: netip.AddrPortFrom(web4, uint16(i+1))})
@@ -153,7 +153,7 @@ func TestUDPFlowLimitEndsTheOldest(t *testing.T) {
 func TestNewFlowsAreRateLimited(t *testing.T) {
 	limits := DefaultLimits()
 	limits.NewFlowsPerSecond, limits.NewFlowsBurst = 1, 5
-	h := newHoldings(wgKey{1}, nil, limits)
+	h := newHoldings(wgKey{1}, limits)
 	refused := 0
 	for i := range 20 {
 		if _, err := h.addTCP(tcpID(uint16(i + 1))); err != nil {
@@ -187,4 +187,92 @@ func TestSlowHookHoldsNobodyUp(t *testing.T) {
 		stats, err := r.dp.Stats(t.Context(), wgnode.StatsQuery{})
 		return err == nil && stats.Dropped["host socket full"] > 0
 	}, 10*time.Second, 10*time.Millisecond)
+}
+
+// TestDatagramsInBursts has more datagrams come at once than a batch has, both ways: all arrive, in order, whatever their sizes.
+func TestDatagramsInBursts(t *testing.T) {
+	r := newRig(t, Config{Dial: onLoopback}, wgnode.State{})
+	p := r.addPeer(nil)
+	port := echoUDP(t)
+	for _, addr := range []netip.Addr{web4, web6} {
+		c, err := p.DialUDPAddrPort(netip.AddrPort{}, netip.AddrPortFrom(addr, port))
+		require.NoError(t, err)
+		require.Equal(t, "open", string(exchange(t, c, []byte("open"))))
+		const burst = 200
+		for i := range burst {
+			_, err := c.Write(append([]byte{byte(i)}, make([]byte, i*7)...))
+			require.NoError(t, err)
+		}
+		b := make([]byte, 65536)
+		last, came := -1, 0
+		for range burst {
+			require.NoError(t, c.SetReadDeadline(time.Now().Add(2*time.Second)))
+			n, err := c.Read(b)
+			if err != nil {
+				break
+			}
+			i := int(b[0])
+			require.Greater(t, i, last, "in order")
+			require.Equal(t, 1+i*7, n)
+			last, came = i, came+1
+		}
+		require.Greater(t, came, burst/2, "%s: a socket's buffer may be full, and yet most arrive", addr)
+		require.NoError(t, c.Close())
+	}
+}
+
+// TestPlainUDP tells what may go past the stack from what must not.
+func TestPlainUDP(t *testing.T) {
+	key := datagramKey{
+		network: networkUDP, source: netip.MustParseAddrPort("10.0.0.2:1000"), destination: netip.MustParseAddrPort("192.0.2.1:53"),
+	}
+	key6 := datagramKey{
+		network: networkUDP, source: netip.MustParseAddrPort("[fd77::2]:1000"), destination: netip.MustParseAddrPort("[2001:db8::1]:53"),
+	}
+	build := func(key datagramKey, payload string) []byte {
+		b := append(quoteUDP(key), payload...)
+		udp := len(b) - len(payload) - 8
+		b[udp+5] = byte(8 + len(payload))
+		if b[0]>>4 == 4 {
+			b[3] = byte(len(b))
+		} else {
+			b[5] = byte(len(b) - 40)
+		}
+		return b
+	}
+	for _, want := range []datagramKey{key, key6} {
+		for _, payload := range []string{"", "hello"} {
+			got, data, ok := plainUDP(build(want, payload))
+			require.True(t, ok)
+			require.Equal(t, want, got)
+			require.Equal(t, payload, string(data))
+		}
+	}
+	multicast, broadcast := key, key
+	multicast.destination, broadcast.destination = netip.MustParseAddrPort("224.0.0.1:1"), netip.MustParseAddrPort("255.255.255.255:1")
+	for name, b := range map[string][]byte{
+		"options":            edit(build(key, "x"), 0, 0x46),
+		"more fragments":     edit(build(key, "x"), 6, 0x20),
+		"a later fragment":   edit(build(key, "x"), 7, 1),
+		"TCP":                edit(build(key, "x"), 9, 6),
+		"longer than it is":  edit(build(key, "x"), 3, 30),
+		"longer UDP":         edit(build(key, "x"), 25, 10),
+		"shorter UDP":        edit(build(key, "xyz"), 25, 9),
+		"shorter than UDP":   edit(build(key, ""), 25, 7),
+		"an extension":       edit(build(key6, "x"), 6, 0),
+		"longer IPv6":        edit(build(key6, "x"), 5, 20),
+		"another version":    edit(build(key, "x"), 0, 0x55),
+		"multicast":          build(multicast, "x"),
+		"broadcast":          build(broadcast, "x"),
+		"nothing":            {},
+		"a part of a header": build(key, "")[:27],
+	} {
+		_, _, ok := plainUDP(b)
+		require.False(t, ok, name)
+	}
+}
+
+func edit(b []byte, at int, value byte) []byte {
+	b[at] = value
+	return b
 }

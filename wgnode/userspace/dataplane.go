@@ -16,7 +16,6 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 
 	"github.com/waylume/waylume/wgnode"
-	"github.com/waylume/waylume/wgnode/internal/addrtable"
 	"github.com/waylume/waylume/wgnode/internal/path"
 	"github.com/waylume/waylume/wgnode/internal/wggo"
 )
@@ -31,20 +30,19 @@ type Dataplane struct {
 	tasks    tasks
 	drops    drops
 	sockets  sockets
-	holdings addrtable.Table[*holdings]
+	holdings holders
 
-	mu      sync.Mutex // serialises changes, Start and Close; guards what is below
-	state   lifecycle
-	ran     bool // it has been started
-	fixed   wgnode.DataplaneConfig
-	tun     *tunDevice
-	device  *wggo.Device
-	stack   *stack.Stack
-	link    *link
-	path    *path.Path
-	holders map[wgtypes.Key]*holdings
-	stop    context.CancelFunc // ends the background tasks
-	done    chan struct{}      // closed when Close has joined everything
+	mu     sync.Mutex // serialises changes, Start and Close; guards what is below
+	state  lifecycle
+	ran    bool // it has been started
+	fixed  wgnode.DataplaneConfig
+	tun    *tunDevice
+	device *wggo.Device
+	stack  *stack.Stack
+	link   *link
+	path   *path.Path
+	stop   context.CancelFunc // ends the background tasks
+	done   chan struct{}      // closed when Close has joined everything
 }
 
 // lifecycle is where a dataplane is between New and Close: new -> running -> closed, or new -> closed.
@@ -64,9 +62,12 @@ func New(cfg Config) (*Dataplane, error) {
 	if err != nil {
 		return nil, fmt.Errorf("userspace: %w", err)
 	}
-	return &Dataplane{
-		cfg: cfg, sockets: sockets{rest: socketsRest}, holders: make(map[wgtypes.Key]*holdings), done: make(chan struct{}),
-	}, nil
+	dp := &Dataplane{cfg: cfg, sockets: sockets{rest: socketsRest}, done: make(chan struct{})}
+	dp.holdings = holders{
+		limits: cfg.Limits, all: make(map[wgtypes.Key]*holdings), leaving: make(map[wgtypes.Key]bool),
+		owner: func(addr netip.Addr) (wgtypes.Key, bool) { return dp.path.Holder(addr) },
+	}
+	return dp, nil
 }
 
 // Start opens the UDP socket and brings up the device, with everything in want in force. A dataplane whose start failed
@@ -117,6 +118,13 @@ func (dp *Dataplane) startLocked(cfg wgnode.DataplaneConfig, want wgnode.State) 
 		return wgnode.DataplaneInfo{}, err
 	}
 	forward, grams := newTCPForwarder(dp, dp.stack), &datagrams{dp: dp, stack: dp.stack}
+	dp.link.divert = func(raw []byte) bool {
+		if grams.handlePlain(raw) {
+			return true
+		}
+		forward.reopen(raw)
+		return false
+	}
 	dp.stack.SetTransportProtocolHandler(tcp.ProtocolNumber, forward.handle)
 	dp.stack.SetTransportProtocolHandler(udp.ProtocolNumber, grams.handleUDP)
 	dp.stack.SetTransportProtocolHandler(icmp.ProtocolNumber4, grams.handleICMP)
@@ -126,6 +134,7 @@ func (dp *Dataplane) startLocked(cfg wgnode.DataplaneConfig, want wgnode.State) 
 	dp.tun = newTunDevice(cfg.MTU, packets, dp.path.FromPeer)
 	if dp.device, err = wggo.New(dp.tun, wggo.Config{
 		PrivateKey: cfg.PrivateKey, FormerKey: cfg.FormerKey, ListenPort: cfg.ListenPort, Logger: cfg.Logger,
+		InFlight: dp.cfg.inFlight,
 	}); err != nil {
 		return wgnode.DataplaneInfo{}, fmt.Errorf("configure the device: %w", err)
 	}
@@ -167,15 +176,7 @@ func (dp *Dataplane) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
-			dp.mu.Lock()
-			all := make([]*holdings, 0, len(dp.holders))
-			for _, h := range dp.holders {
-				all = append(all, h)
-			}
-			dp.mu.Unlock()
-			for _, h := range all {
-				h.sweep(now)
-			}
+			dp.holdings.sweep(now)
 			dp.path.Sweep()
 		}
 	}
@@ -241,9 +242,7 @@ func (dp *Dataplane) Close() error {
 	if dp.path != nil {
 		dp.path.Close()
 	}
-	for _, h := range dp.holders {
-		h.close()
-	}
+	dp.holdings.close()
 	if dp.stack != nil {
 		dp.stack.Close() // ends handshakes, which tasks wait for
 	}

@@ -32,7 +32,7 @@ const (
 // holdings is what one peer holds of the node's resources, and the bounds on it.
 type holdings struct {
 	peer   wgtypes.Key
-	addrs  []netip.Addr
+	addrs  []netip.Addr // by which it can be looked up; guarded by holders.mu
 	limits Limits
 	ctx    context.Context // ends when the peer leaves
 	cancel context.CancelFunc
@@ -47,9 +47,9 @@ type holdings struct {
 	memory    int                                    // bytes of TCP buffers not taken yet
 }
 
-func newHoldings(peer wgtypes.Key, addrs []netip.Addr, limits Limits) *holdings {
+func newHoldings(peer wgtypes.Key, limits Limits) *holdings {
 	h := &holdings{
-		peer: peer, addrs: addrs, limits: limits, memory: limits.TCPMemory,
+		peer: peer, limits: limits, memory: limits.TCPMemory,
 		rate:      rate.NewLimiter(rate.Limit(limits.NewFlowsPerSecond), limits.NewFlowsBurst),
 		tcp:       make(map[stack.TransportEndpointID]*tcpFlow),
 		datagrams: make(map[datagramKey]*datagramFlow),
@@ -161,6 +161,13 @@ func (h *holdings) sweep(now time.Time) {
 			h.endDatagramLocked(f)
 		}
 	}
+}
+
+// idle reports that the peer holds nothing, and may begin as many flows at once as one that is new.
+func (h *holdings) idle(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.tcp)+len(h.datagrams) == 0 && h.queued.Load() == 0 && h.rate.TokensAt(now) >= float64(h.rate.Burst())
 }
 
 // close ends everything the peer holds. What is being opened gives up; nothing new can begin.

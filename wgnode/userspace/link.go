@@ -25,6 +25,7 @@ type link struct {
 	mtu       uint32
 	newPacket func(n int) *shaping.Packet
 	toPeers   func([]*shaping.Packet)
+	divert    func(raw []byte) bool // sees each packet, and takes what need not go through the stack; set before packets come
 
 	dispatcher atomic.Pointer[dispatcher]
 	mergers    sync.Pool // *gro.GRO
@@ -40,7 +41,7 @@ var (
 )
 
 func newLink(mtu int, newPacket func(int) *shaping.Packet, toPeers func([]*shaping.Packet)) *link {
-	l := &link{mtu: uint32(mtu), newPacket: newPacket, toPeers: toPeers}
+	l := &link{mtu: uint32(mtu), newPacket: newPacket, toPeers: toPeers, divert: func([]byte) bool { return false }}
 	l.batches.New = func() any { return new([]*shaping.Packet) }
 	l.mergers.New = func() any {
 		g := new(gro.GRO)
@@ -78,7 +79,7 @@ func (l *link) whole(pkt *stack.PacketBuffer) *shaping.Packet {
 	return out
 }
 
-// inject delivers packets that peers sent to the stack, merging the TCP segments of a batch (GRO).
+// inject delivers packets that peers sent, to the stack unless they need not go there, merging the TCP segments of a batch (GRO).
 func (l *link) inject(raws [][]byte) {
 	d := l.dispatcher.Load()
 	if d == nil {
@@ -87,6 +88,9 @@ func (l *link) inject(raws [][]byte) {
 	g := l.mergers.Get().(*gro.GRO)
 	g.Dispatcher = d
 	for _, raw := range raws {
+		if l.divert(raw) {
+			continue
+		}
 		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(raw)})
 		pkt.NetworkProtocolNumber = header.IPv4ProtocolNumber
 		if raw[0]>>4 == 6 {

@@ -79,7 +79,7 @@ func fromHost(f *tcpFlow, ep tcpip.Endpoint, queue *waiter.Queue, host net.Conn,
 	entry, ready := waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventHUp | waiter.EventErr)
 	queue.EventRegister(&entry)
 	defer queue.EventUnregister(&entry)
-	read := newHostReader(host, pool)
+	read := newHostReader(host, pool, f.burst)
 	var payload bytes.Reader
 	for {
 		buf, n, err := read()

@@ -29,6 +29,7 @@ const maxOpening = 1 << 20
 type tcpFlow struct {
 	id     stack.TransportEndpointID
 	buffer int    // bytes, each direction
+	burst  int    // bytes towards the peer at once, see burstSize
 	quote  []byte // the SYN's headers, for an ICMP error
 	active atomic.Int64
 
@@ -102,9 +103,17 @@ func (t *tcpForwarder) handle(id stack.TransportEndpointID, pkt *stack.PacketBuf
 		t.dp.drops.add(err)
 		return false
 	case f != nil:
+		f.burst = t.burst(pkt)
 		f.quote = append(append(f.quote, pkt.NetworkHeader().Slice()...), pkt.TransportHeader().Slice()[:quotedTransport]...)
 	}
 	return t.forward.HandlePacket(id, pkt)
+}
+
+// burst is the burst size of a connection that a SYN opens.
+func (t *tcpForwarder) burst(syn *stack.PacketBuffer) int {
+	mtu, v6 := t.dp.fixed.MTU, syn.NetworkProtocolNumber == protocolIPv6
+	options := header.ParseSynOptions(header.TCP(syn.TransportHeader().Slice()).Options(), false)
+	return burstSize(segmentSize(options, mtu, v6), mtu, v6)
 }
 
 // open dials the host and only then completes the peer's handshake. It runs in a goroutine of its own.

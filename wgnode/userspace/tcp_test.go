@@ -210,7 +210,7 @@ func TestTCPFlowLimit(t *testing.T) {
 func TestTCPMemoryIsBoundedAndGivenBack(t *testing.T) {
 	limits := DefaultLimits()
 	limits.TCPMemory = minTCPMemory
-	h := newHoldings(wgKey{1}, nil, limits)
+	h := newHoldings(wgKey{1}, limits)
 	var flows []*tcpFlow
 	held := 0
 	for i := range 1000 {
@@ -236,7 +236,7 @@ func TestTCPMemoryIsBoundedAndGivenBack(t *testing.T) {
 func TestDefaultLimitsLeaveRoomForEveryFlow(t *testing.T) {
 	limits := DefaultLimits()
 	limits.NewFlowsBurst = 2 * limits.TCPFlows
-	h := newHoldings(wgKey{1}, nil, limits)
+	h := newHoldings(wgKey{1}, limits)
 	for i := range limits.TCPFlows {
 		_, err := h.addTCP(tcpID(uint16(i + 1)))
 		require.NoError(t, err, "connection %d", i+1)
@@ -246,7 +246,7 @@ func TestDefaultLimitsLeaveRoomForEveryFlow(t *testing.T) {
 }
 
 func TestTCPRepeatedSYNTakesOnePlace(t *testing.T) {
-	h := newHoldings(wgKey{1}, nil, DefaultLimits())
+	h := newHoldings(wgKey{1}, DefaultLimits())
 	f, err := h.addTCP(tcpID(1))
 	require.NoError(t, err)
 	require.NotNil(t, f)

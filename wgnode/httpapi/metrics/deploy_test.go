@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/waylume/waylume/internal/testutil"
+	"github.com/waylume/waylume/registry"
 	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/httpapi/metrics"
 )
@@ -35,7 +36,14 @@ func learn(t *testing.T) vocabulary {
 	t.Helper()
 	node, _ := start(t)
 	requests := metrics.NewHTTP(metrics.HTTPOptions{AuthReasons: []string{"expired"}})
-	registry, err := metrics.NewRegistry(collector(t, node, metrics.Options{PerPeer: true}), requests)
+	full := func() registry.Load {
+		l := loaded()
+		l.Memory, l.Conntrack, l.Peers = new(0.1), new(0.1), new(0.1)
+		return l
+	}
+	all, err := metrics.NewRegistry(
+		collector(t, node, metrics.Options{PerPeer: true}), requests, metrics.NewFleet(member), metrics.NewLoad(full),
+	)
 	require.NoError(t, err)
 	v := vocabulary{series: map[string]bool{"up": true}, values: make(map[string]map[string]bool)}
 	for _, f := range metrics.Families() {
@@ -44,7 +52,7 @@ func learn(t *testing.T) vocabulary {
 			v.series[f.Name+part] = f.Type == metrics.Histogram
 		}
 	}
-	families, err := registry.Gather()
+	families, err := all.Gather()
 	require.NoError(t, err)
 	for _, f := range families {
 		v.series[f.GetName()] = true
@@ -129,10 +137,12 @@ func TestDashboard(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, []string{"Node health", "Traffic", "Peers", "Quotas", "API", "Runtime"}, rows)
+	require.Equal(t, []string{"Node health", "Traffic", "Peers", "Quotas", "API", "Fleet and load", "Runtime"}, rows)
 	for _, f := range metrics.Families() {
-		if strings.HasPrefix(f.Name, "waylume_http_") || strings.HasPrefix(f.Name, "waylume_store_commit_") {
-			require.True(t, used[f.Name], "the dashboard does not show %s", f.Name)
+		for _, prefix := range []string{"waylume_http_", "waylume_store_commit_", "waylume_fleet_", "waylume_load_", "waylume_scaling_"} {
+			if strings.HasPrefix(f.Name, prefix) {
+				require.True(t, used[f.Name], "the dashboard does not show %s", f.Name)
+			}
 		}
 	}
 }
@@ -221,7 +231,8 @@ func TestPromtoolMetrics(t *testing.T) {
 	certificate := metrics.NewCertificate(func() time.Time { return time.Unix(1.9e9, 0) })
 	store := metrics.MeasureStore(wgnode.NewMemoryStore())
 	cmd := exec.CommandContext(t.Context(), promtool, "check", "metrics")
-	cmd.Stdin = bytes.NewReader(text(t, collector(t, node, metrics.Options{PerPeer: true}), requests, store, certificate))
+	cmd.Stdin = bytes.NewReader(text(t, collector(t, node, metrics.Options{PerPeer: true}), requests, store, certificate,
+		metrics.NewFleet(member), metrics.NewLoad(loaded)))
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Empty(t, string(out))

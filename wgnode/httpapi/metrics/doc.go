@@ -1,7 +1,8 @@
 // Package metrics tells Prometheus of a node, its API and its store.
 //
 // [NewCollector] reads a node when it is scraped: what the node knows, and one question to the dataplane that costs the same for any
-// number of peers. [NewHTTP] is a middleware that counts requests; [MeasureStore] wraps a store. [NewRegistry] puts them together with
+// number of peers. [NewHTTP] is a middleware that counts requests; [MeasureStore] wraps a store;
+// [NewFleet] and [NewLoad] are asked for what a member of a fleet knows. [NewRegistry] puts them together with
 // the Go runtime and the process, and [AdminHandler] serves them on a listener of its own.
 //
 // Labels have values from closed sets; what is in none of them is "other". Series of single peers are served at /metrics/peers alone,

@@ -69,3 +69,33 @@ func certificateFamilies() []Family {
 		{"waylume_tls_certificate_expiry_timestamp_seconds", Gauge, "When the API's certificate ends; absent without one.", nil},
 	}
 }
+
+func fleetFamilies() []Family {
+	return []Family{
+		{"waylume_fleet_phase", Gauge, "How the node stands with its fleet: 1 for the phase that it is in.", []string{"phase"}},
+		{"waylume_fleet_registered", Gauge, "Whether the node has registered since it was started, and need not again.", nil},
+		{"waylume_fleet_last_success_timestamp_seconds", Gauge, "When the fleet last answered without an error; absent before.", nil},
+		{"waylume_fleet_failures", Gauge, "Calls that have failed since the last one that did not.", nil},
+		{"waylume_fleet_breaker", Gauge, "Whether the circuit breaker is in a state: 1 for the one that it is in.", []string{"state"}},
+		{"waylume_fleet_clock_offset_seconds", Gauge, "How far the fleet's clock is ahead of the node's.", nil},
+		{"waylume_fleet_draining", Gauge, "Whether the node is to be drained, by whether it wants that itself or the fleet does.", []string{"by"}},
+		{"waylume_fleet_calls_total", Counter, "Calls that were made, by what for.", []string{"call"}},
+		{"waylume_fleet_failed_calls_total", Counter, "Calls that failed, of all kinds.", nil},
+		{"waylume_fleet_releases_total", Counter, "Releases that the node has carried out since the fleet knows it, whichever process did.", nil},
+		{"waylume_fleet_pending_releases", Gauge, "Releases that the node knows of and has not carried out.", nil},
+		{"waylume_fleet_usage_pending", Gauge, "Whether there is usage that waits to be taken.", nil},
+		{"waylume_fleet_usage_reported_timestamp_seconds", Gauge, "Up to when usage was reported; absent before the first report.", nil},
+		{"waylume_fleet_usage_lost_total", Counter, "How often usage turned out to be lost before it was reported.", nil},
+		{"waylume_fleet_fault", Gauge, "Whether the last try failed to do something, for each thing that can fail.", []string{"fault"}},
+	}
+}
+
+func loadFamilies() []Family {
+	return []Family{
+		{"waylume_load_score", Gauge, "How loaded the node is, 0 to 1: the highest fraction that is known.", nil},
+		{"waylume_load_fraction", Gauge, "How much of something is used, 0 to 1; absent while that is not known.", []string{"resource"}},
+		{"waylume_load_uplink_bytes_per_second", Gauge, "What passed the uplink since the measurement before.", []string{"direction"}},
+		{"waylume_load_uplink_packets_per_second", Gauge, "What passed the uplink since the measurement before.", []string{"direction"}},
+		{"waylume_scaling_signal", Gauge, "What the load calls for: 1 for the signal that there is.", []string{"signal"}},
+	}
+}

@@ -28,7 +28,7 @@ type Family struct {
 
 // Families returns every family of this package, by name.
 func Families() []Family {
-	all := slices.Concat(nodeFamilies(), peerFamilies(), httpFamilies(), storeFamilies(), certificateFamilies())
+	all := slices.Concat(nodeFamilies(), peerFamilies(), httpFamilies(), storeFamilies(), certificateFamilies(), fleetFamilies(), loadFamilies())
 	slices.SortFunc(all, func(a, b Family) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }

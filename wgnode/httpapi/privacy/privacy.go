@@ -35,8 +35,8 @@ type Settings struct {
 	EventBuffer int
 	// PeerMetrics: metrics have a series for each peer.
 	PeerMetrics bool
-	// Registry: a fleet's directory is told of the node.
-	Registry bool
+	// Registry: a fleet's directory is told of the node. RegistryUsage: and of what each peer used.
+	Registry, RegistryUsage bool
 	// Traces: requests are traced to an endpoint.
 	Traces bool
 }
@@ -162,9 +162,16 @@ func logs(s Settings) []Item {
 	}
 	if s.Registry {
 		items = append(items, Item{
-			Data:    "The node's name, addresses, public key, load and number of peers; nothing of any peer",
+			Data:    "The node's name, addresses, public key, load and number of peers",
 			Purpose: "clients are sent to a node that has room",
 			Where:   "the fleet's registry", Kept: "as the registry says", Setting: "registry",
+		})
+	}
+	if s.Registry && s.RegistryUsage {
+		items = append(items, Item{
+			Data:    "What each peer used: its public key, bytes, and the time that they are of, an hour at most",
+			Purpose: "to show use, and bill for it",
+			Where:   "the fleet's registry", Kept: "as the registry says", Setting: "registry usage",
 		})
 	}
 	if s.Traces {

@@ -93,6 +93,7 @@ func TestHandler(t *testing.T) {
 	require.Equal(t, privacy.Never, find(t, get(), "Private keys of peers").Kept)
 
 	s.UsageRetention, s.AuditSources, s.PeerMetrics, s.Registry, s.Traces, s.DurableState = 0, "off", true, true, true, false
+	s.RegistryUsage = true
 	r := get()
 	i = find(t, r, "Bytes used by each peer")
 	require.Equal(t, privacy.Never, i.Kept)
@@ -100,7 +101,7 @@ func TestHandler(t *testing.T) {
 	require.Zero(t, i.Seconds)
 	require.Contains(t, find(t, r, "Changes").Data, "the whole address")
 	require.Equal(t, "memory", find(t, r, "Accounts").Where)
-	for _, more := range []string{"Metrics of each peer", "The node's name", "Traces"} {
+	for _, more := range []string{"Metrics of each peer", "The node's name", "What each peer used", "Traces"} {
 		find(t, r, more)
 	}
 }

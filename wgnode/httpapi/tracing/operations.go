@@ -62,7 +62,7 @@ func kindOf(err error) string {
 		kind string
 	}{
 		{context.Canceled, "canceled"}, {context.DeadlineExceeded, "timeout"}, {wgnode.ErrNotFound, "not_found"},
-		{wgnode.ErrExists, "exists"}, {wgnode.ErrInvalid, "invalid"}, {wgnode.ErrAccountInUse, "account_in_use"},
+		{wgnode.ErrExists, "exists"}, {wgnode.ErrNotAdmitted, "not_admitted"}, {wgnode.ErrInvalid, "invalid"}, {wgnode.ErrAccountInUse, "account_in_use"},
 		{wgnode.ErrNotStarted, "not_started"}, {wgnode.ErrClosed, "closed"}, {wgnode.ErrNotSupported, "not_supported"},
 		{wgnode.ErrKeyMismatch, "key_mismatch"}, {wgnode.ErrKeyOverlap, "key_overlap"}, {wgnode.ErrCorrupt, "corrupt"},
 		{ipam.ErrExhausted, "pool_exhausted"}, {ipam.ErrTaken, "address_taken"}, {ipam.ErrQuarantined, "address_quarantined"},

@@ -1,6 +1,7 @@
 package desired
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -24,25 +25,41 @@ type Set struct {
 	speedLimit shaping.Limit
 	policy     isolation.Policy
 	accounts   map[string]wgnode.AccountState
-	peers      map[wgtypes.Key]wgnode.PeerState
-	addrs      map[netip.Addr]wgtypes.Key
+	peers      map[wgtypes.Key]*entry
 	members    map[string]int // number of peers of each account
+	holder     func(netip.Addr) (wgtypes.Key, bool)
+	addrs      map[netip.Addr]wgtypes.Key // nil where somebody else's holder is asked
 }
 
 // New returns an empty set: no limit, the default policy, no account and no peer.
 func New() *Set {
+	s := NewOver(nil)
+	s.addrs = make(map[netip.Addr]wgtypes.Key)
+	s.holder = func(addr netip.Addr) (wgtypes.Key, bool) {
+		key, ok := s.addrs[addr]
+		return key, ok
+	}
+	return s
+}
+
+// NewOver is New for an owner who has a table of addresses anyway: when the set is asked to Check, holder must return whose each
+// address is by what was recorded, and the set keeps no table of its own.
+func NewOver(holder func(netip.Addr) (wgtypes.Key, bool)) *Set {
 	return &Set{
 		accounts: make(map[string]wgnode.AccountState),
-		peers:    make(map[wgtypes.Key]wgnode.PeerState),
-		addrs:    make(map[netip.Addr]wgtypes.Key),
+		peers:    make(map[wgtypes.Key]*entry),
 		members:  make(map[string]int),
+		holder:   holder,
 	}
 }
 
 // Peer returns the desired state of one peer.
 func (s *Set) Peer(key wgtypes.Key) (wgnode.PeerState, bool) {
-	p, ok := s.peers[key]
-	return p, ok
+	e, ok := s.peers[key]
+	if !ok {
+		return wgnode.PeerState{}, false
+	}
+	return e.state(key), true
 }
 
 // Account returns the desired state of one account.
@@ -83,7 +100,7 @@ func (s *Set) Check(c wgnode.Change) error {
 				return fmt.Errorf("%w: %s is given to both %s and %s", ErrInconsistent, addr, holder, p.PublicKey)
 			}
 			taken[addr] = p.PublicKey
-			holder, ok := s.addrs[addr]
+			holder, ok := s.holder(addr)
 			if ok && holder != p.PublicKey && !gone[holder] && !set[holder] {
 				return fmt.Errorf("%w: %s belongs to %s", ErrInconsistent, addr, holder)
 			}
@@ -120,7 +137,7 @@ func (s *Set) checkRemovedAccounts(c wgnode.Change, gone map[wgtypes.Key]bool) e
 	}
 	leave := func(key wgtypes.Key) {
 		if p, ok := s.peers[key]; ok {
-			left[p.Account]--
+			left[p.account]--
 		}
 	}
 	for key := range gone {
@@ -170,7 +187,7 @@ func (s *Set) Inverse(c wgnode.Change) wgnode.Change {
 		}
 		handled[key] = true
 		if old, ok := s.peers[key]; ok {
-			undo.SetPeers = append(undo.SetPeers, old)
+			undo.SetPeers = append(undo.SetPeers, old.state(key))
 		} else {
 			undo.RemovePeers = append(undo.RemovePeers, key)
 		}
@@ -202,9 +219,11 @@ func (s *Set) Record(c wgnode.Change) {
 		s.drop(p.PublicKey)
 	}
 	for _, p := range c.SetPeers {
-		s.peers[p.PublicKey] = p
-		for _, addr := range p.Addrs {
-			s.addrs[addr] = p.PublicKey
+		s.peers[p.PublicKey] = newEntry(&p)
+		if s.addrs != nil {
+			for _, addr := range p.Addrs {
+				s.addrs[addr] = p.PublicKey
+			}
 		}
 		if p.Account != "" {
 			s.members[p.Account]++
@@ -221,23 +240,28 @@ func (s *Set) drop(key wgtypes.Key) {
 		return
 	}
 	delete(s.peers, key)
-	for _, addr := range old.Addrs {
+	for _, addr := range old.addrs {
 		delete(s.addrs, addr)
 	}
-	if old.Account == "" {
+	if old.account == "" {
 		return
 	}
-	if s.members[old.Account]--; s.members[old.Account] == 0 {
-		delete(s.members, old.Account)
+	if s.members[old.account]--; s.members[old.account] == 0 {
+		delete(s.members, old.account)
 	}
 }
 
 // State returns the set as a state, in the order of account names and keys.
 func (s *Set) State() wgnode.State {
+	peers := make([]wgnode.PeerState, 0, len(s.peers))
+	for key, e := range s.peers {
+		peers = append(peers, e.state(key))
+	}
+	slices.SortFunc(peers, func(a, b wgnode.PeerState) int { return bytes.Compare(a.PublicKey[:], b.PublicKey[:]) })
 	return wgnode.State{
 		SpeedLimit: s.speedLimit,
 		Policy:     s.policy,
 		Accounts:   slices.SortedFunc(maps.Values(s.accounts), func(a, b wgnode.AccountState) int { return cmp.Compare(a.ID, b.ID) }),
-		Peers:      slices.SortedFunc(maps.Values(s.peers), func(a, b wgnode.PeerState) int { return slices.Compare(a.PublicKey[:], b.PublicKey[:]) }),
+		Peers:      peers,
 	}
 }

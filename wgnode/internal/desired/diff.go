@@ -1,6 +1,7 @@
 package desired
 
 import (
+	"bytes"
 	"reflect"
 	"slices"
 
@@ -46,7 +47,7 @@ func (s *Set) Diff(want wgnode.State) (wgnode.Change, []wgnode.Repair) {
 		switch {
 		case !ok:
 			note("added peer", p.PublicKey.String())
-		case !old.Equal(p):
+		case !old.state(p.PublicKey).Equal(p):
 			note("changed peer", p.PublicKey.String())
 		default:
 			continue
@@ -58,7 +59,7 @@ func (s *Set) Diff(want wgnode.State) (wgnode.Change, []wgnode.Repair) {
 			c.RemovePeers = append(c.RemovePeers, key)
 		}
 	}
-	slices.SortFunc(c.RemovePeers, func(a, b wgtypes.Key) int { return slices.Compare(a[:], b[:]) })
+	slices.SortFunc(c.RemovePeers, func(a, b wgtypes.Key) int { return bytes.Compare(a[:], b[:]) })
 	for _, key := range c.RemovePeers {
 		note("removed stray peer", key.String())
 	}

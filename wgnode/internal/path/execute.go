@@ -52,6 +52,27 @@ func (p *Path) setSpeedLimit(limit shaping.Limit) error {
 	return p.up.SetRoot(limit.Upload)
 }
 
+// setPolicy compiles and installs a policy; after an error the former one stays.
+func (p *Path) setPolicy(policy isolation.Policy) error {
+	plan, err := isolation.Compile(policy, p.host, p.cfg.Pool)
+	if err != nil {
+		return fmt.Errorf("compile the policy: %w", err)
+	}
+	p.filter.SetPlan(plan)
+	return nil
+}
+
+// SetHost replaces the addresses of the host that are closed to peers.
+func (p *Path) SetHost(addrs []netip.Addr) error {
+	former := p.host
+	p.host = addrs
+	if err := p.setPolicy(p.want.Policy()); err != nil {
+		p.host = former
+		return err
+	}
+	return nil
+}
+
 func (p *Path) setAccount(state wgnode.AccountState) error {
 	a, ok := p.accounts[state.ID]
 	if !ok {
@@ -61,21 +82,31 @@ func (p *Path) setAccount(state wgnode.AccountState) error {
 		p.mu.Unlock()
 	}
 	a.meter.SetBudget(state.Budget)
-	return a.rates.set(state.SpeedLimit, state.Throttle, state.Budget.AtEnd)
+	a.rates.mu.Lock()
+	defer a.rates.mu.Unlock()
+	if err := a.rates.setLocked(state.SpeedLimit, state.Throttle, state.Budget.AtEnd); err != nil {
+		return err
+	}
+	return p.setGroupLocked(a)
+}
+
+// setGroupLocked puts in force what an account's limit comes to now; its rates.mu is held.
+func (p *Path) setGroupLocked(a *account) error {
+	limit := a.rates.limitLocked(a.meter.Depleted())
+	if err := p.down.SetGroup(a.id, limit.Download); err != nil {
+		return err
+	}
+	return p.up.SetGroup(a.id, limit.Upload)
 }
 
 // newAccount starts with no budget, so that a meter that is used up from the start speaks only when it is in place.
 func (p *Path) newAccount(state wgnode.AccountState) *account {
 	a := &account{id: state.ID}
-	a.rates.depleted = func() bool { return a.meter.Depleted() }
-	a.rates.apply = func(limit shaping.Limit) error {
-		if err := p.down.SetGroup(a.id, limit.Download); err != nil {
-			return err
-		}
-		return p.up.SetGroup(a.id, limit.Upload)
-	}
 	a.meter = quota.NewMeter(state.Counters, quota.Budget{}, func(quota.Crossing) {
-		p.crossed(&a.rates, wgnode.DataplaneEvent{Kind: wgnode.BudgetReached, Account: a.id})
+		a.rates.mu.Lock()
+		err := p.setGroupLocked(a)
+		a.rates.mu.Unlock()
+		p.crossed(wgnode.DataplaneEvent{Kind: wgnode.BudgetReached, Account: a.id}, err)
 	})
 	return a
 }
@@ -99,7 +130,7 @@ func (p *Path) vacate(states []wgnode.PeerState) {
 	for _, state := range states {
 		if old, ok := p.peers[state.PublicKey]; ok && !slices.Equal(old.addrs, state.Addrs) {
 			p.table.Delete(old.addrs)
-			p.filter.RemoveSubject(old.id)
+			p.filter.RemoveSubject(old.key.String())
 			old.addrs = nil
 		}
 	}
@@ -126,7 +157,7 @@ func (p *Path) setPeers(states []wgnode.PeerState) error {
 			pr := p.peers[state.PublicKey]
 			pr.member.Store(members[i])
 			if !slices.Equal(pr.addrs, state.Addrs) {
-				pr.addrs = slices.Clone(state.Addrs)
+				pr.addrs = state.Addrs
 				if !yield(pr.addrs, pr) {
 					return
 				}
@@ -147,38 +178,26 @@ func (p *Path) setPeer(state wgnode.PeerState) error {
 	}
 	pr.account.Store(p.accounts[state.Account])
 	pr.meter.SetBudget(state.Budget)
-	return pr.rates.set(state.SpeedLimit, state.Throttle, state.Budget.AtEnd)
+	pr.rates.mu.Lock()
+	defer pr.rates.mu.Unlock()
+	if err := pr.rates.setLocked(state.SpeedLimit, state.Throttle, state.Budget.AtEnd); err != nil {
+		return err
+	}
+	return p.reshapeLocked(pr)
 }
 
 func (p *Path) newPeer(state wgnode.PeerState) *peer {
-	pr := &peer{key: state.PublicKey, id: state.PublicKey.String()}
-	pr.rates.depleted = func() bool { return pr.meter.Depleted() }
-	pr.rates.apply = func(limit shaping.Limit) error {
-		group := ""
-		if a := pr.account.Load(); a != nil {
-			group = a.id
-		}
-		down, err := p.down.SetLeaf(pr.id, group, limit.Download)
-		if err != nil {
-			return err
-		}
-		up, err := p.up.SetLeaf(pr.id, group, limit.Upload)
-		if err != nil {
-			return err
-		}
-		pr.down.Store(down)
-		pr.up.Store(up)
-		return nil
-	}
+	pr := &peer{key: state.PublicKey}
 	pr.meter = quota.NewMeter(state.Counters, quota.Budget{}, func(quota.Crossing) {
-		p.crossed(&pr.rates, wgnode.DataplaneEvent{Kind: wgnode.BudgetReached, Peer: pr.key})
+		p.crossed(wgnode.DataplaneEvent{Kind: wgnode.BudgetReached, Peer: pr.key}, p.reshape(pr))
 	})
 	return pr
 }
 
-// crossed runs on the packet that brought a counter to its mark or its limit: a throttle holds from the next packet on.
-func (p *Path) crossed(r *rates, event wgnode.DataplaneEvent) {
-	if err := r.refresh(); err != nil {
+// crossed runs on the packet that brought a counter to its mark or its limit: a throttle, which err says did not come into force,
+// holds from the next packet on.
+func (p *Path) crossed(event wgnode.DataplaneEvent, err error) {
+	if err != nil {
 		event.Err = fmt.Errorf("throttle: %w", err)
 	}
 	p.cfg.Notify(event)
@@ -194,7 +213,8 @@ func (p *Path) removePeer(key wgtypes.Key) {
 	p.mu.Lock()
 	delete(p.peers, key)
 	p.mu.Unlock()
-	p.filter.RemoveSubject(pr.id)
-	p.down.RemoveLeaf(pr.id)
-	p.up.RemoveLeaf(pr.id)
+	p.filter.RemoveSubject(key.String())
+	pr.rates.mu.Lock()
+	defer pr.rates.mu.Unlock()
+	p.removeLeavesLocked(pr)
 }

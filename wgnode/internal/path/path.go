@@ -2,7 +2,6 @@ package path
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"sync"
 
@@ -45,6 +44,7 @@ type Path struct {
 	down, up *shaping.Scheduler
 	table    addrtable.Table[*peer]
 	drops    drops
+	shaped   shapedPeers
 	scratch  sync.Pool // *scratch
 
 	mu       sync.RWMutex // guards the maps, not what they point to
@@ -56,17 +56,21 @@ type Path struct {
 type scratch struct {
 	info packet.Info
 	net  [][]byte
-	pkts []*shaping.Packet
+	// run are packets in a row that go through one leaf, and sizes theirs in bytes.
+	run   []passing
+	sizes []int
+	pkts  []*shaping.Packet
 }
 
 // New builds a path with no peer and the default policy.
 func New(cfg Config) (*Path, error) {
 	p := &Path{
-		cfg: cfg, want: desired.New(), host: cfg.Host,
-		peers: make(map[wgtypes.Key]*peer), accounts: make(map[string]*account),
+		cfg: cfg, host: cfg.Host, peers: make(map[wgtypes.Key]*peer), accounts: make(map[string]*account),
+		shaped: shapedPeers{all: make(map[*peer]*leaves)},
 	}
+	p.want = desired.NewOver(p.Holder)
 	p.scratch.New = func() any { return new(scratch) }
-	p.filter = isolation.NewFilter(isolation.Config{MaxFlows: cfg.FlowsPerPeer})
+	p.filter = isolation.NewFilter(isolation.Config{MaxFlows: cfg.FlowsPerPeer, Lookup: p.memberOf, KeepSubjects: true})
 	var err error
 	if err := p.setPolicy(isolation.Policy{}); err != nil {
 		return nil, err
@@ -93,8 +97,12 @@ func (p *Path) Close() {
 	p.down.Close()
 }
 
-// Sweep gives back the memory of flows between peers that have timed out. Call it about once a minute.
-func (p *Path) Sweep() { p.filter.Sweep() }
+// Sweep gives back the memory of flows between peers that have timed out, and of peers that move no packet any more. Call it
+// about once a minute.
+func (p *Path) Sweep() {
+	p.filter.Sweep()
+	p.restLeaves()
+}
 
 // Want is the state in force; the caller reads it under the lock that serialises Apply.
 func (p *Path) Want() *desired.Set { return p.want }
@@ -105,30 +113,64 @@ func (p *Path) NewPacket(n int) *shaping.Packet { return p.down.NewPacket(n) }
 // FromPeer takes decrypted packets from the tunnel. Each element holds one packet from offset on; none is kept.
 func (p *Path) FromPeer(bufs [][]byte, offset int) {
 	s := p.scratch.Get().(*scratch)
-	var leaf *shaping.Leaf // of the packets in s.pkts
+	var leaf *shaping.Leaf // of the packets in s.run
 	for _, buf := range bufs {
 		raw := buf[offset:]
 		from, to, ok := p.admit(&s.info, raw)
 		if !ok {
 			continue
 		}
-		up := from.up.Load()
+		l := p.leavesOf(from)
+		if l == nil {
+			p.drops.add(dropNoPeer)
+			continue
+		}
+		up := l.up
 		if up != leaf {
-			s.enqueue(leaf)
+			p.shape(s, leaf)
 			leaf = up
 		}
 		if !up.Unshaped() {
-			pkt := p.up.NewPacket(len(raw))
-			copy(pkt.Data, raw)
-			pkt.Flow, pkt.Owner = s.info.FlowHash(), from
-			s.pkts = append(s.pkts, pkt)
+			s.run, s.sizes = append(s.run, passing{raw, from, to, s.info.FlowHash()}), append(s.sizes, len(raw))
 			continue
 		}
-		s.enqueue(leaf)
+		p.shape(s, leaf)
 		p.forward(s, from, to, raw)
 	}
-	s.enqueue(leaf)
+	p.shape(s, leaf)
 	p.flush(s)
+}
+
+// passing is a packet on its way through FromPeer.
+type passing struct {
+	raw      []byte
+	from, to *peer
+	flow     uint32
+}
+
+// shape passes s.run through a leaf: what it lets go now without another copy, and the rest through its queue.
+func (p *Path) shape(s *scratch, leaf *shaping.Leaf) {
+	if len(s.run) == 0 {
+		return
+	}
+	n := leaf.Take(s.sizes)
+	for _, pkt := range s.run[:n] {
+		p.forward(s, pkt.from, pkt.to, pkt.raw)
+	}
+	if n < len(s.run) {
+		p.send(s) // before those that are behind them
+		for _, queued := range s.run[n:] {
+			pkt := p.up.NewPacket(len(queued.raw))
+			copy(pkt.Data, queued.raw)
+			pkt.Flow, pkt.Owner = queued.flow, queued.from
+			s.pkts = append(s.pkts, pkt)
+		}
+		leaf.Enqueue(s.pkts...)
+		clear(s.pkts)
+		s.pkts = s.pkts[:0]
+	}
+	clear(s.run)
+	s.run, s.sizes = s.run[:0], s.sizes[:0]
 }
 
 // admit says whom a packet is from and, when it is for another peer, for whom; ok is false when it may not pass.
@@ -168,24 +210,20 @@ func (p *Path) forward(s *scratch, from, to *peer, raw []byte) {
 	if err := info.Parse(raw); err == nil {
 		pkt.Flow = info.FlowHash()
 	}
-	pkt.Owner = to
-	to.down.Load().Enqueue(pkt)
+	p.enqueueDown(to, []*shaping.Packet{pkt})
 }
 
-func (s *scratch) enqueue(leaf *shaping.Leaf) {
-	if len(s.pkts) > 0 {
-		leaf.Enqueue(s.pkts...)
-		clear(s.pkts)
-		s.pkts = s.pkts[:0]
-	}
-}
-
-func (p *Path) flush(s *scratch) {
+// send passes on what has gathered for the network.
+func (p *Path) send(s *scratch) {
 	if len(s.net) > 0 {
 		p.cfg.ToNet(s.net)
 		clear(s.net)
 		s.net = s.net[:0]
 	}
+}
+
+func (p *Path) flush(s *scratch) {
+	p.send(s)
 	p.scratch.Put(s)
 }
 
@@ -215,16 +253,6 @@ func (p *Path) outputUp(pkts []*shaping.Packet) {
 	}
 }
 
-// inPool reports whether an address is one that peers have or may get.
-func (p *Path) inPool(addr netip.Addr) bool {
-	for _, prefix := range p.cfg.Pool {
-		if prefix.Contains(addr) {
-			return true
-		}
-	}
-	return false
-}
-
 // FromNet takes packets for peers and takes ownership of each; the slice is not kept. Packets for nobody are dropped.
 func (p *Path) FromNet(pkts []*shaping.Packet) {
 	for start := 0; start < len(pkts); {
@@ -239,7 +267,11 @@ func (p *Path) FromNet(pkts []*shaping.Packet) {
 }
 
 func (p *Path) enqueueDown(to *peer, pkts []*shaping.Packet) {
-	if to == nil {
+	var l *leaves
+	if to != nil {
+		l = p.leavesOf(to)
+	}
+	if l == nil {
 		for _, pkt := range pkts {
 			p.drops.add(dropNoPeer)
 			pkt.Free()
@@ -249,7 +281,7 @@ func (p *Path) enqueueDown(to *peer, pkts []*shaping.Packet) {
 	for _, pkt := range pkts {
 		pkt.Owner = to
 	}
-	to.down.Load().Enqueue(pkts...)
+	l.down.Enqueue(pkts...)
 }
 
 // outputDown meters what the download shaper lets go and delivers it.
@@ -271,45 +303,6 @@ func (p *Path) outputDown(pkts []*shaping.Packet) {
 	if len(passed) > 0 {
 		p.cfg.ToPeers(passed)
 	}
-}
-
-// destination reads the destination address of a packet whose header was checked before; of anything else it returns
-// the zero address, which no peer has.
-func destination(b []byte) netip.Addr {
-	switch {
-	case len(b) >= packet.IPv4HeaderLen && b[0]>>4 == 4:
-		return netip.AddrFrom4([4]byte(b[16:20]))
-	case len(b) >= packet.IPv6HeaderLen && b[0]>>4 == 6:
-		return netip.AddrFrom16([16]byte(b[24:40]))
-	}
-	return netip.Addr{}
-}
-
-// lookup returns the peer that has addr, or nil.
-func (p *Path) lookup(addr netip.Addr) *peer {
-	to, _ := p.table.Lookup(addr)
-	return to
-}
-
-// setPolicy compiles and installs a policy; after an error the former one stays.
-func (p *Path) setPolicy(policy isolation.Policy) error {
-	plan, err := isolation.Compile(policy, p.host, p.cfg.Pool)
-	if err != nil {
-		return fmt.Errorf("compile the policy: %w", err)
-	}
-	p.filter.SetPlan(plan)
-	return nil
-}
-
-// SetHost replaces the addresses of the host that are closed to peers.
-func (p *Path) SetHost(addrs []netip.Addr) error {
-	former := p.host
-	p.host = addrs
-	if err := p.setPolicy(p.want.Policy()); err != nil {
-		p.host = former
-		return err
-	}
-	return nil
 }
 
 // Apply makes one change, whole or not at all.

@@ -173,7 +173,7 @@ func TestThrottleHoldsFromThePacketThatReachesTheCap(t *testing.T) {
 	one.Budget = quota.Budget{Limited: true, Limit: 1000, AtEnd: quota.Throttle}
 	one.Throttle = shaping.Limit{Download: 8000, Upload: 8000}
 	require.NoError(t, s.Apply(wgnode.Change{SetPeers: []wgnode.PeerState{one}}))
-	up := func() *shaping.Leaf { return s.peers[one.PublicKey].up.Load() }
+	up := func() *shaping.Leaf { return s.leavesOf(s.peers[one.PublicKey]).up }
 	require.True(t, up().Unshaped())
 	s.FromPeer([][]byte{udp(one.Addrs[0], web, 500), udp(one.Addrs[0], web, 500)}, 0)
 	require.False(t, up().Unshaped(), "throttled by the very packet that reaches the cap")
@@ -234,8 +234,8 @@ func TestQueuedPacketsAreJudgedAnew(t *testing.T) {
 			}
 			require.NoError(t, s.Apply(wgnode.Change{RemovePeers: []wgtypes.Key{two.PublicKey}, SetPeers: next}))
 			s.caught()
-			require.NotZero(t, s.peers[one.PublicKey].up.Load().Stats().BacklogPackets, "nothing waited: the test shows nothing")
-			require.Eventually(t, func() bool { return s.peers[one.PublicKey].up.Load().Stats().BacklogPackets == 0 },
+			require.NotZero(t, s.leavesOf(s.peers[one.PublicKey]).up.Stats().BacklogPackets, "nothing waited: the test shows nothing")
+			require.Eventually(t, func() bool { return s.leavesOf(s.peers[one.PublicKey]).up.Stats().BacklogPackets == 0 },
 				10*time.Second, 10*time.Millisecond)
 			toPeers, toNet, _ := s.caught()
 			require.Empty(t, toNet)

@@ -1,6 +1,7 @@
 package path
 
 import (
+	"errors"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -20,18 +21,20 @@ type account struct {
 	rates rates
 }
 
-// peer is one peer on the packet path. What packets read is atomic or never changes.
+// peer is one peer on the packet path. What packets read is atomic or never changes. There are many more of them than move
+// packets: what only those need is made by the first packet, see leaves.
 type peer struct {
-	key      wgtypes.Key
-	id       string
-	addrs    []netip.Addr // changed only under Apply
-	meter    *quota.Meter
-	rates    rates
-	account  atomic.Pointer[account]
-	member   atomic.Pointer[isolation.Member]
-	down, up atomic.Pointer[shaping.Leaf]
+	key     wgtypes.Key
+	addrs   []netip.Addr // changed only under Apply; the array is that of the state
+	meter   *quota.Meter
+	rates   rates
+	account atomic.Pointer[account]
+	member  atomic.Pointer[isolation.Member]
+	leaves  atomic.Pointer[leaves]
 	// gone stops what is still on its way when the peer has left.
 	gone atomic.Bool
+	// shaped: the schedulers have leaves of the peer's. Guarded by rates.mu.
+	shaped bool
 }
 
 // take counts n bytes against the peer and its account, or neither, and says whether they may pass.
@@ -47,38 +50,32 @@ func (p *peer) take(d quota.Direction, n int) bool {
 	return true
 }
 
-// rates decides between a subject's speed limit and the rate it falls to when its budget is used up.
+// rates decides between a subject's speed limit and the rate it falls to when its budget is used up. Who changes the limit, or
+// puts it in force, holds mu.
 type rates struct {
 	mu       sync.Mutex
 	limit    shaping.Limit
 	throttle shaping.Limit
 	action   quota.Action
-	depleted func() bool
-	apply    func(shaping.Limit) error
 }
 
-// set replaces the limits and puts in force what they come to.
-func (r *rates) set(limit, throttle shaping.Limit, action quota.Action) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// setLocked replaces the limits, unless one is out of range.
+func (r *rates) setLocked(limit, throttle shaping.Limit, action quota.Action) error {
+	if err := errors.Join(limit.Validate(), throttle.Validate()); err != nil {
+		return err
+	}
 	r.limit, r.throttle, r.action = limit, throttle, action
-	return r.applyLocked()
+	return nil
 }
 
-// refresh puts the limits in force again, after the budget was used up or renewed.
-func (r *rates) refresh() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.applyLocked()
-}
-
-func (r *rates) applyLocked() error {
+// limitLocked is the limit that is to be in force.
+func (r *rates) limitLocked(depleted bool) shaping.Limit {
 	limit := r.limit
-	if r.action == quota.Throttle && r.depleted() {
+	if r.action == quota.Throttle && depleted {
 		limit.Download = tighter(limit.Download, r.throttle.Download)
 		limit.Upload = tighter(limit.Upload, r.throttle.Upload)
 	}
-	return r.apply(limit)
+	return limit
 }
 
 func tighter(a, b shaping.Rate) shaping.Rate {

@@ -14,12 +14,12 @@ import (
 func TestCloseAtAnyMoment(t *testing.T) {
 	for i := range 12 {
 		a, b := newKey(t), newKey(t)
-		n := newNode(t, a, none)
+		n := newNodeWith(t, Config{PrivateKey: a, Idle: time.Duration(1+i) * 8 * time.Millisecond, MaxActive: 1 + i%2})
 		p := newPhone(t)
 		all := append(peers(p), manyPeers(100)...)
 		require.NoError(t, n.Set(t.Context(), nil, all))
 		p.connect(a.PublicKey(), n.port)
-		p.talks()
+		p.says(moment) // unless it has left, or another is wanted, before it could speak
 		var wg sync.WaitGroup
 		run := func(f func() error) {
 			wg.Go(func() {
@@ -38,6 +38,7 @@ func TestCloseAtAnyMoment(t *testing.T) {
 					return
 				default:
 					p.tun.put(packet(p.addr, gateway, lastNumber.Add(1)))
+					n.tun.put(packet(gateway, p.addr, lastNumber.Add(1)))
 					time.Sleep(100 * time.Microsecond)
 				}
 			}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
-	"time"
 
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
@@ -17,11 +17,13 @@ var ErrClosed = errors.New("wggo: the device is closed")
 // Device is WireGuard in this process: a device of wireguard-go for each of the node's keys, of which there are one or two, on one
 // port and one TUN. Its methods may be called from any goroutine.
 type Device struct {
-	m     mux
-	cfg   Config
-	ended context.Context // when Close is called: what is under way is given up
-	stop  context.CancelFunc
-	watch sync.WaitGroup
+	m       mux
+	reg     registry
+	bouncer *bouncer
+	cfg     Config
+	ended   context.Context // when Close is called: what is under way is given up
+	stop    context.CancelFunc
+	watch   sync.WaitGroup
 
 	failing sync.Once
 	failed  chan struct{}
@@ -34,29 +36,36 @@ type Device struct {
 	view         sync.RWMutex // what Status reads, changed with mu held, too
 	owner, guest *lane        // guarded by view, as all below; guest is nil while there is one key
 	key, former  wgtypes.Key
-	past         map[wgtypes.Key]traffic // what devices that have ended had counted of peers
 }
-
-// traffic is outer bytes.
-type traffic struct{ received, sent uint64 }
 
 // New makes a device that has no socket yet, and takes the TUN: it is closed with the device, also after an error.
 func New(t TUN, cfg Config) (*Device, error) { return newDevice(t, conn.NewDefaultBind(), cfg) }
 
 func newDevice(t TUN, bind conn.Bind, cfg Config) (*Device, error) {
-	d := &Device{cfg: cfg, failed: make(chan struct{}), past: make(map[wgtypes.Key]traffic)}
+	d := &Device{cfg: cfg, failed: make(chan struct{})}
 	d.m.tun, d.m.bind, d.m.lanes = t, bind, make(map[*lane]struct{})
 	d.ended, d.stop = context.WithCancel(context.Background())
+	d.bouncer = newBouncer(&d.reg, cfg, d.quiet, d.m.someLeft)
+	d.m.gate, d.m.caller = newGate(&d.reg, d.bouncer), newCaller(&d.reg, d.bouncer)
 	d.watch.Go(d.m.passEvents)
 	first := cfg.PrivateKey
 	if cfg.FormerKey != (wgtypes.Key{}) {
 		first = cfg.FormerKey
 	}
-	var err error
-	if d.owner, err = d.newLane(first); err != nil {
+	err := cfg.validate()
+	if err == nil {
+		d.owner, err = d.newLane(first)
+	}
+	if err != nil {
 		d.Close()
 		return nil, err
 	}
+	d.reg.open(d.owner)
+	for range gateWorkers() {
+		d.watch.Go(func() { d.m.gate.work(d.ended) })
+	}
+	d.watch.Go(func() { d.m.caller.work(d.ended) })
+	d.watch.Go(func() { d.bouncer.watch(d.ended) })
 	if err := d.become(d.ended, cfg.PrivateKey, cfg.FormerKey, nil); err != nil {
 		d.Close()
 		return nil, err
@@ -130,96 +139,82 @@ func (d *Device) lanes() []*lane {
 	return []*lane{d.owner, d.guest}
 }
 
-// Status reads the private keys and all peers.
-func (d *Device) Status() (Status, error) {
-	d.view.RLock()
-	defer d.view.RUnlock()
-	var all Status
-	at := make(map[wgtypes.Key]int)
-	for _, l := range d.lanes() {
-		s, err := l.report()
-		if err != nil {
-			return Status{}, err
-		}
-		all.ListenPort = max(all.ListenPort, s.ListenPort)
-		isFormer := d.guest != nil && l.key == d.former
-		if isFormer {
-			all.FormerKey = s.PrivateKey
-		} else {
-			all.PrivateKey = s.PrivateKey
-		}
-		all.Peers = slices.Grow(all.Peers, len(s.Peers))
-		for _, p := range s.Peers {
-			p.FormerKey = isFormer && !p.LastHandshake.IsZero()
-			if i, ok := at[p.PublicKey]; ok {
-				all.Peers[i] = together(all.Peers[i], p)
-				continue
-			}
-			before := d.past[p.PublicKey]
-			p.ReceivedBytes, p.SentBytes = p.ReceivedBytes+before.received, p.SentBytes+before.sent
-			at[p.PublicKey] = len(all.Peers)
-			all.Peers = append(all.Peers, p)
-		}
-	}
-	return all, nil
+// quiet has no Status be under way until it is unlocked.
+func (d *Device) quiet() (unlock func()) {
+	d.view.Lock()
+	return d.view.Unlock
 }
 
-// together is a peer as two devices have it.
-func together(a, b PeerStatus) PeerStatus {
-	received, sent, keepalive := a.ReceivedBytes+b.ReceivedBytes, a.SentBytes+b.SentBytes, max(a.Keepalive, b.Keepalive)
-	if b.LastHandshake.After(a.LastHandshake) || a.LastHandshake.IsZero() && !a.Endpoint.IsValid() {
-		a = b
-	}
-	a.ReceivedBytes, a.SentBytes, a.Keepalive = received, sent, keepalive
-	return a
-}
+// some is how many peers are registered under one lock; a context that ends is noticed after as many.
+const some = 128
 
-// some is how many peers a device is told of at a time: a context that ends is noticed after as many.
-const some = 32
-
-// Set removes peers, then adds peers or replaces what the device was told of them; sessions of those that stay go on. Removing
-// one that is not there is no error. A prefix that two peers have is the last one's. After an error some of it may have been done.
+// Set removes peers, then registers peers or replaces what was told of them; sessions of those that stay go on. Removing one that
+// is not there is no error. A prefix that two peers have is the last one's. After an error some of it may have been done.
 func (d *Device) Set(ctx context.Context, remove []wgtypes.Key, set []Peer) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.usableLocked(); err != nil {
+	if err := errors.Join(d.usableLocked(), validate(set)); err != nil {
 		return err
 	}
 	for _, key := range remove {
-		for _, l := range d.lanes() {
-			l.remove(key)
+		if e := d.reg.get(key); e != nil {
+			d.remove(e)
 		}
 	}
-	p := d.m.pair.Load()
-	if p != nil {
-		p.routes.remove(remove)
-	}
-	d.forget(remove)
 	ctx, cancel := d.until(ctx)
 	defer cancel()
-	for chunk := range slices.Chunk(set, some) {
+	return d.register(ctx, set)
+}
+
+// remove has a peer be registered no more: from then on no initiation of it is taken.
+func (d *Device) remove(e *entry) {
+	e.door.Lock()
+	defer e.door.Unlock()
+	for _, l := range d.reg.drop(e) {
+		l.remove(e.key)
+	}
+}
+
+// register registers peers, and tells devices of those that are in them.
+func (d *Device) register(ctx context.Context, peers []Peer) error {
+	for chunk := range slices.Chunk(peers, some) {
 		if err := ctx.Err(); err != nil {
-			return err
+			return context.Cause(ctx)
 		}
-		var err error
-		if p == nil {
-			err = d.owner.set(chunk, asTold)
-		} else {
-			err = p.set(chunk, d.laneOf(d.key))
-		}
-		if err != nil {
-			return err
+		for _, e := range d.reg.set(chunk) {
+			if err := d.tell(e); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (d *Device) forget(keys []wgtypes.Key) {
-	d.view.Lock()
-	defer d.view.Unlock()
-	for _, key := range keys {
-		delete(d.past, key)
+// tell tells devices what is registered of a peer that is in them; its sessions go on.
+func (d *Device) tell(e *entry) error {
+	e.door.Lock()
+	defer e.door.Unlock()
+	d.reg.mu.Lock()
+	told, now := e.told(), e.now
+	if now == nil {
+		d.reg.mu.Unlock()
+		return nil
 	}
+	now.keeper = now.by.Load()
+	at, keeper := now.at, now.keeper
+	d.reg.mu.Unlock()
+	for _, p := range at {
+		var text strings.Builder
+		to := told
+		if p.lane != keeper {
+			to.Keepalive = 0
+		}
+		writePeer(&text, to)
+		if err := p.lane.dev.IpcSet(text.String()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // until is a context that ends also with the device.
@@ -231,8 +226,6 @@ func (d *Device) until(ctx context.Context) (context.Context, context.CancelFunc
 		cancel(nil)
 	}
 }
-
-func asTold(p Peer) time.Duration { return p.Keepalive }
 
 // Close ends all traffic, closes the TUN, and joins every goroutine. It may be called more than once.
 func (d *Device) Close() {
@@ -256,4 +249,5 @@ func (d *Device) Close() {
 		l.close()
 	}
 	d.watch.Wait()
+	d.m.gate.limit.Close()
 }

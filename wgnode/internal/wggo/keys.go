@@ -3,8 +3,6 @@ package wggo
 import (
 	"context"
 	"errors"
-	"slices"
-	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 )
@@ -16,7 +14,7 @@ import (
 func (d *Device) SetKeys(ctx context.Context, key, former wgtypes.Key, peers []Peer) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.usableLocked(); err != nil {
+	if err := errors.Join(d.usableLocked(), validate(peers)); err != nil {
 		return err
 	}
 	if key == d.key && former == d.former {
@@ -35,21 +33,27 @@ func (d *Device) SetKeys(ctx context.Context, key, former wgtypes.Key, peers []P
 // become makes the device one of these keys. What can fail or takes long comes first, as long as sessions go on.
 func (d *Device) become(ctx context.Context, key, former wgtypes.Key, peers []Peer) error {
 	wanted := func(l *lane) bool { return l != nil && (l.key == key || l.key == former) }
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
 	if !wanted(d.owner) && !wanted(d.guest) {
 		d.dropGuest()
 		first := key
 		if former != (wgtypes.Key{}) {
 			first = former
 		}
-		if err := d.rekey(ctx, first, peers); err != nil {
+		if err := d.rekey(first); err != nil {
 			return err
 		}
+	}
+	if err := d.replace(ctx, peers); err != nil {
+		return err
 	}
 	var fresh *lane
 	for _, k := range []wgtypes.Key{key, former} {
 		if k != (wgtypes.Key{}) && d.laneOf(k) == nil {
 			var err error
-			if fresh, err = d.prepare(ctx, k, peers); err != nil {
+			if fresh, err = d.newLane(k); err != nil {
 				return err
 			}
 		}
@@ -65,7 +69,7 @@ func (d *Device) become(ctx context.Context, key, former wgtypes.Key, peers []Pe
 		d.dropGuest()
 	}
 	if fresh != nil {
-		if err := d.admit(fresh, peers); err != nil {
+		if err := d.admit(fresh); err != nil {
 			return err
 		}
 	}
@@ -85,50 +89,46 @@ func (d *Device) laneOf(key wgtypes.Key) *lane {
 	return nil
 }
 
-// rekey gives the only lane another key and these peers. They go before the key comes, which otherwise takes time for each.
-func (d *Device) rekey(ctx context.Context, key wgtypes.Key, peers []Peer) error {
+// rekey gives the only lane another key, and no peers: else it would take time for each that is in the device.
+func (d *Device) rekey(key wgtypes.Key) error {
+	id, err := newIdentity(key)
+	if err != nil {
+		return err
+	}
+	before := d.owner.identity.Swap(nil) // nobody enters meanwhile
+	for _, e := range d.reg.all() {
+		e.door.Lock()
+		d.reg.drop(e)
+		e.door.Unlock()
+	}
 	if err := d.owner.dev.IpcSet(keyText(key)); err != nil {
+		d.owner.identity.Store(before)
 		return err
 	}
 	d.view.Lock()
+	defer d.view.Unlock()
 	d.owner.key = key
-	clear(d.past)
-	d.view.Unlock()
-	return d.owner.setAll(ctx, peers, asTold)
-}
-
-// prepare makes a lane that has all peers already, and no traffic yet: for each peer wireguard-go computes what its key shares with
-// the peer's, and meanwhile all goes on as it is.
-func (d *Device) prepare(ctx context.Context, key wgtypes.Key, peers []Peer) (*lane, error) {
-	l, err := d.newLane(key)
-	if err != nil {
-		return nil, err
-	}
-	if err := l.setAll(ctx, peers, noKeepalive); err != nil {
-		l.close()
-		return nil, err
-	}
-	return l, nil
-}
-
-func noKeepalive(Peer) time.Duration { return 0 }
-
-// setAll tells the device of many peers, a few at a time.
-func (l *lane) setAll(ctx context.Context, peers []Peer, keepalive func(Peer) time.Duration) error {
-	for chunk := range slices.Chunk(peers, some) {
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
-		if err := l.set(chunk, keepalive); err != nil {
-			return err
-		}
-	}
+	d.owner.identity.Store(id)
 	return nil
 }
 
+// replace has these peers be registered and no others.
+func (d *Device) replace(ctx context.Context, peers []Peer) error {
+	stay := make(map[wgtypes.Key]struct{}, len(peers))
+	for _, p := range peers {
+		stay[p.PublicKey] = struct{}{}
+	}
+	for _, e := range d.reg.all() {
+		if _, ok := stay[e.key]; !ok {
+			d.remove(e)
+		}
+	}
+	return d.register(ctx, peers)
+}
+
 // admit makes a lane the guest.
-func (d *Device) admit(l *lane, peers []Peer) error {
-	p := newPair(d.owner, l, l.key, peers)
+func (d *Device) admit(l *lane) error {
+	p := newPair(&d.reg, d.owner, l)
 	if d.up {
 		if err := l.dev.Up(); err != nil { // opens nothing: it waits for what the owner passes on
 			l.close()
@@ -140,6 +140,7 @@ func (d *Device) admit(l *lane, peers []Peer) error {
 	d.view.Unlock()
 	p.done.Go(p.watch)
 	d.m.pair.Store(p)
+	d.reg.open(l)
 	return nil
 }
 
@@ -153,7 +154,7 @@ func (d *Device) dropGuest() {
 	d.m.pair.Store(nil)
 	d.retire(d.guest)
 	// Else a peer lacks its keepalives until it is set again, or comes by.
-	_ = p.keepAllBy(d.owner)
+	_ = d.reg.keepAlive()
 }
 
 // dropOwner has the guest go on alone, with the port and the TUN. After an error the device has failed.
@@ -174,7 +175,7 @@ func (d *Device) dropOwner() error {
 		d.fail(err)
 	}
 	d.retire(old)
-	_ = p.keepAllBy(d.owner) // see dropGuest
+	_ = d.reg.keepAlive() // see dropGuest
 	return err
 }
 
@@ -182,25 +183,23 @@ func (d *Device) dropOwner() error {
 func (d *Device) leaveTUN(l, heir *lane) error {
 	l.heir = heir
 	l.leaving.Store(true)
-	if err := d.m.tun.Interrupt(true); err != nil {
+	if err := d.m.hold(1); err != nil {
 		return err
 	}
 	<-l.left
-	return d.m.tun.Interrupt(false)
+	return d.m.hold(-1)
 }
 
-// retire ends a lane; the other one is the owner then, and has all peers' counters.
+// retire ends a lane; the other one is the owner then. What it has counted of peers is kept.
 func (d *Device) retire(l *lane) {
 	l.dismissed.Store(true)
 	_ = l.dev.Down() // what it opened of the port is the mux's, and nothing else can fail
 	d.view.Lock()
 	last, err := l.report()
-	if err == nil { // it writes to memory
-		for _, p := range last.Peers {
-			t := d.past[p.PublicKey]
-			d.past[p.PublicKey] = traffic{t.received + p.ReceivedBytes, t.sent + p.SentBytes}
-		}
+	if err != nil { // it cannot be: it writes to memory
+		last = Status{}
 	}
+	d.reg.shut(l, last)
 	if l == d.owner {
 		d.owner = d.guest
 	}

@@ -13,11 +13,17 @@ import (
 	"golang.zx2c4.com/wireguard/tun"
 )
 
-// mux shares a port and a TUN between lanes. While there is one lane, which is the owner, no packet is looked at.
+// mux shares a port and a TUN between lanes, the first of which is their owner.
 type mux struct {
-	tun  TUN
-	bind conn.Bind
-	pair atomic.Pointer[pair] // nil while there is one lane
+	tun      TUN
+	bind     conn.Bind
+	gate     *gate
+	caller   *caller
+	pair     atomic.Pointer[pair] // nil while there is one lane
+	lastLane atomic.Uint32
+
+	holding sync.Mutex
+	holds   int // how many want the TUN not to be waited for; guarded by holding
 
 	mu      sync.Mutex
 	owner   *lane // guarded by mu, as all below
@@ -125,6 +131,43 @@ func (m *mux) setMark(mark uint32) error {
 	return m.bind.SetMark(mark)
 }
 
+// hold adds to those who want the TUN not to be waited for, or takes from them.
+func (m *mux) hold(change int) error {
+	m.holding.Lock()
+	defer m.holding.Unlock()
+	before := m.holds
+	m.holds += change
+	if before != 0 && m.holds != 0 {
+		return nil
+	}
+	err := m.tun.Interrupt(m.holds > 0)
+	if err != nil && change > 0 {
+		m.holds = before
+	}
+	return err
+}
+
+// leaves passes on what the owner has read from the TUN for the guest's peers, and for those that have to be brought in first.
+func (m *mux) leaves(bufs [][]byte, sizes []int, offset int) {
+	var guest *lane
+	if p := m.pair.Load(); p != nil {
+		guest = p.guest
+	}
+	if picked := m.caller.leaves(bufs, sizes, offset, guest); len(picked) > 0 {
+		guest.out.push(bufs, sizes, nil, offset, picked)
+		for _, i := range picked {
+			sizes[i] = 0
+		}
+	}
+}
+
+// someLeft has keepalives be seen to: who has left one lane may be in the other yet.
+func (m *mux) someLeft() {
+	if p := m.pair.Load(); p != nil {
+		p.moved.Store(true)
+	}
+}
+
 func (m *mux) actualPort() uint16 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -176,10 +219,10 @@ func (m *mux) reopenLocked(want int) ([]conn.ReceiveFunc, error) {
 	return sockets, nil
 }
 
-// send sends messages to an endpoint, which may say from which address. When the system has no way from there any more, they go
+// sendBurst sends messages to an endpoint, which may say from which address. When the system has no way from there any more, they go
 // from the one that it chooses. wireguard-go's own watch on routes, which sees to that, and also when there is a better way than
 // the one that there is, is for a bind that nothing is around.
-func (m *mux) send(bufs [][]byte, ep conn.Endpoint) error {
+func (m *mux) sendBurst(bufs [][]byte, ep conn.Endpoint) error {
 	err := m.bind.Send(bufs, ep)
 	if err == nil || !sourceGone(err) {
 		return err

@@ -4,13 +4,12 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net"
-	"strconv"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.zx2c4.com/wireguard/device"
-	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 )
 
 // What nobody vouches for is neither remembered nor changes a way.
@@ -23,11 +22,13 @@ func TestGarbage(t *testing.T) {
 	p.talks()
 	pair := n.m.pair.Load()
 	indices := func() (sum int) {
-		for i := range pair.indices.shards {
-			s := &pair.indices.shards[i]
-			s.mu.RLock()
-			sum += len(s.young) + len(s.old)
-			s.mu.RUnlock()
+		for _, l := range n.lanes() {
+			for i := range l.indices.shards {
+				s := &l.indices.shards[i]
+				s.mu.RLock()
+				sum += len(s.young) + len(s.old)
+				s.mu.RUnlock()
+			}
 		}
 		return sum
 	}
@@ -53,7 +54,7 @@ func TestGarbage(t *testing.T) {
 	}
 	p.talks()
 	require.Equal(t, known, indices())
-	require.Equal(t, pair.owner, pair.routes.lookup(p.addr).by.Load())
+	require.Same(t, pair.owner, n.reg.lookup(p.addr).now.by.Load())
 }
 
 // A handshake that the node begins by the second device comes to its end there.
@@ -65,8 +66,11 @@ func TestNodeBegins(t *testing.T) {
 	p.connect(b.PublicKey(), n.port)
 	s, err := (&lane{dev: p.dev}).report()
 	require.NoError(t, err)
-	endpoint := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(s.ListenPort)))
-	require.NoError(t, n.guest.dev.IpcSet("public_key="+hexKey(p.key.PublicKey())+"\nupdate_only=true\nendpoint="+endpoint+"\n"))
+	endpoint := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), s.ListenPort)
+	e := n.reg.get(p.key.PublicKey())
+	n.reg.mu.Lock()
+	e.past().note(visit{lane: n.guest.id, endpoint: endpoint}, n.reg.live) // as if it had been there
+	n.reg.mu.Unlock()
 	n.tun.put(packet(gateway, p.addr, 1))
 	select {
 	case got := <-p.got:
@@ -78,21 +82,10 @@ func TestNodeBegins(t *testing.T) {
 	require.False(t, n.of(p).FormerKey)
 }
 
-// Messages go to the guest by its public key or by the index that it chose, whatever their kind.
+// Messages go to the guest by the index that it chose, whatever their kind; initiations are the gate's.
 func TestForGuest(t *testing.T) {
-	a, b := newKey(t), newKey(t)
 	owner, guest := new(lane), new(lane)
-	p := newPair(owner, guest, b, nil)
-	initiation := func(to wgtypes.Key) []byte {
-		var mac device.CookieGenerator
-		mac.Init(device.NoisePublicKey(to.PublicKey()))
-		message := make([]byte, device.MessageInitiationSize)
-		message[0] = device.MessageInitiationType
-		mac.AddMacs(message)
-		return message
-	}
-	require.True(t, p.forGuest(initiation(b)))
-	require.False(t, p.forGuest(initiation(a)))
+	p := newPair(new(registry), owner, guest)
 	to := func(kind byte, size int, at int, index uint32) []byte {
 		message := make([]byte, size)
 		message[0] = kind
@@ -106,11 +99,11 @@ func TestForGuest(t *testing.T) {
 			to(device.MessageResponseType, device.MessageResponseSize, 8, index), to(device.MessageCookieReplyType, device.MessageCookieReplySize, 4, index),
 			to(device.MessageTransportType, device.MessageTransportSize, 4, index),
 		}
-		p.sending(owner, [][]byte{sent})
+		owner.sending([][]byte{sent}, p)
 		for _, message := range incoming {
 			require.False(t, p.forGuest(message))
 		}
-		p.sending(guest, [][]byte{sent})
+		guest.sending([][]byte{sent}, p)
 		for _, message := range incoming {
 			require.True(t, p.forGuest(message))
 			require.False(t, p.forGuest(message[:20]))

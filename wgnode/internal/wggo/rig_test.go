@@ -128,13 +128,18 @@ func newKey(t testing.TB) wgtypes.Key {
 // newNode makes a device that is up, without peers.
 func newNode(t *testing.T, key, former wgtypes.Key) *node {
 	t.Helper()
+	return newNodeWith(t, Config{PrivateKey: key, FormerKey: former})
+}
+
+func newNodeWith(t *testing.T, cfg Config) *node {
+	t.Helper()
 	n := &node{t: t}
 	n.tun = newPipe(func(b []byte) {
 		from, to := addrs(b)
 		n.tun.put(packet(to, from, number(b)))
 	})
 	var err error
-	n.Device, err = New(n.tun, Config{PrivateKey: key, FormerKey: former})
+	n.Device, err = New(n.tun, cfg)
 	require.NoError(t, err)
 	t.Cleanup(n.Close)
 	n.port, err = n.Up()
@@ -145,6 +150,20 @@ func newNode(t *testing.T, key, former wgtypes.Key) *node {
 func (n *node) setKeys(key, former wgtypes.Key, phones ...*phone) {
 	n.t.Helper()
 	require.NoError(n.t, n.SetKeys(n.t.Context(), key, former, peers(phones...)))
+}
+
+// active is how many peers are in devices.
+func (n *node) active() int {
+	n.t.Helper()
+	s, err := n.Status()
+	require.NoError(n.t, err)
+	return s.Active
+}
+
+// empties waits until nobody is in a device.
+func (n *node) empties() {
+	n.t.Helper()
+	require.Eventually(n.t, func() bool { return n.active() == 0 }, patience, 5*time.Millisecond)
 }
 
 // of is the status of a phone.
@@ -244,11 +263,18 @@ func (p *phone) talks() {
 	require.True(p.t, p.says(patience), "nothing comes back")
 }
 
-// shaken is when the phone has shaken hands last, as the phone knows it.
-func (p *phone) shaken() time.Time {
+// report is what the phone's own device says of the node.
+func (p *phone) report() (Status, PeerStatus) {
 	p.t.Helper()
 	s, err := (&lane{dev: p.dev}).report()
 	require.NoError(p.t, err)
 	require.Len(p.t, s.Peers, 1)
-	return s.Peers[0].LastHandshake
+	return s, s.Peers[0]
+}
+
+// shaken is when the phone has shaken hands last, as the phone knows it.
+func (p *phone) shaken() time.Time {
+	p.t.Helper()
+	_, node := p.report()
+	return node.LastHandshake
 }

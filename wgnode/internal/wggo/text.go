@@ -33,6 +33,11 @@ func writePeer(w *strings.Builder, p Peer) {
 	}
 }
 
+// writeEndpoint says where the peer of before is.
+func writeEndpoint(w *strings.Builder, endpoint netip.AddrPort) {
+	fmt.Fprintf(w, "endpoint=%s\n", endpoint)
+}
+
 // keepaliveText is another interval of keepalives for a peer that the device has.
 func keepaliveText(key wgtypes.Key, interval time.Duration) string {
 	return fmt.Sprintf("public_key=%s\nupdate_only=true\npersistent_keepalive_interval=%d\n", hexKey(key), interval/time.Second)

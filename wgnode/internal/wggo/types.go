@@ -27,6 +27,15 @@ type Config struct {
 	ListenPort uint16
 	// FirewallMark is the mark of WireGuard's own packets; 0 for none. Linux only, with CAP_NET_ADMIN.
 	FirewallMark uint32
+	// Idle is how long a peer is not heard from until it leaves wireguard-go, which should have no session for it any more: 200 s or
+	// more but for tests, 0 for 540 s. Who was heard from in the last third of it does not leave for another one.
+	Idle time.Duration
+	// MaxActive is how many peers are in wireguard-go at a time, each with about 25 KB and two goroutines, 1 to 65,000; 0 for 60,000.
+	// A peer with sessions of both keys is two.
+	MaxActive int
+	// InFlight is how many messages may be inside the device in each direction before more wait outside, which bounds its memory;
+	// 0 is 128 for each processor, and 256 at least, and less than 0 is no bound.
+	InFlight int
 	// Logger takes what wireguard-go has to say; nil discards it.
 	Logger *slog.Logger
 }
@@ -63,4 +72,8 @@ type Status struct {
 	ListenPort uint16
 	// Peers are in no order.
 	Peers []PeerStatus
+	// Active is how many of them are in wireguard-go.
+	Active int
+	// TurnedAway is how many handshakes of peers were not answered, as MaxActive others were busy.
+	TurnedAway uint64
 }

@@ -39,7 +39,7 @@ func (p *pair) watch() {
 				p.lookSoon()
 			}
 		}
-		if p.moved.Swap(false) && p.keepAlive() != nil {
+		if p.moved.Swap(false) && p.reg.keepAlive() != nil {
 			p.moved.Store(true)
 		}
 		rest.Reset(max(lookRest, lookShare*time.Since(began)))
@@ -69,15 +69,15 @@ func (p *pair) look() error {
 			}
 		}
 	}
-	p.routes.mu.Lock()
-	defer p.routes.mu.Unlock()
+	p.reg.mu.Lock()
+	defer p.reg.mu.Unlock()
 	for key, h := range last {
-		r := p.routes.peers[key]
-		if r == nil || !h.at.After(r.shaken) {
+		e := p.reg.peers[key]
+		if e == nil || e.in(h.by) == nil || !h.at.After(e.now.shaken) {
 			continue
 		}
-		r.shaken = h.at
-		if r.by.Swap(h.by) != h.by {
+		e.now.shaken = h.at
+		if e.now.by.Swap(h.by) != h.by {
 			p.moved.Store(true)
 		}
 	}
@@ -85,39 +85,52 @@ func (p *pair) look() error {
 }
 
 // keepAlive has keepalives sent by the lanes that peers are reached by, and by no other: that one would try to shake hands.
-func (p *pair) keepAlive() error {
-	p.routes.mu.Lock()
-	defer p.routes.mu.Unlock()
+func (r *registry) keepAlive() error {
 	var errs []error
-	for key, r := range p.routes.peers {
-		if by := r.by.Load(); r.keepalive > 0 && r.keeper != by {
-			errs = append(errs, r.keepBy(key, p, by))
-		}
+	for _, e := range r.misplaced() {
+		e.door.Lock()
+		errs = append(errs, r.keepBy(e))
+		e.door.Unlock()
 	}
 	return errors.Join(errs...)
 }
 
-func (r *route) keepBy(key wgtypes.Key, p *pair, by *lane) error {
-	other := p.owner
-	if by == other {
-		other = p.guest
+// misplaced are the peers whose keepalives another lane sends than the one that they are reached by.
+func (r *registry) misplaced() (all []*entry) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, l := range r.live {
+		for e := range l.present {
+			if by := e.now.by.Load(); by == l && e.now.keeper != by {
+				all = append(all, e)
+			}
+		}
 	}
-	err := errors.Join(other.dev.IpcSet(keepaliveText(key, 0)), by.dev.IpcSet(keepaliveText(key, r.keepalive)))
+	return all
+}
+
+// keepBy has the lane that a peer is reached by send its keepalives. The caller holds the peer's door.
+func (r *registry) keepBy(e *entry) error {
+	r.mu.RLock()
+	told, now := e.told(), e.now
+	r.mu.RUnlock()
+	if now == nil {
+		return nil
+	}
+	by := now.by.Load()
+	var errs []error
+	for _, p := range now.at {
+		interval := told.Keepalive
+		if p.lane != by {
+			interval = 0
+		}
+		errs = append(errs, p.lane.dev.IpcSet(keepaliveText(e.key, interval)))
+	}
+	err := errors.Join(errs...)
 	if err == nil {
-		r.keeper = by
+		r.mu.Lock()
+		now.keeper = by
+		r.mu.Unlock()
 	}
 	return err
-}
-
-// keepAllBy has a lane send all keepalives, when the other is at its end.
-func (p *pair) keepAllBy(l *lane) error {
-	p.routes.mu.Lock()
-	defer p.routes.mu.Unlock()
-	var errs []error
-	for key, r := range p.routes.peers {
-		if r.keepalive > 0 && r.keeper != l {
-			errs = append(errs, l.dev.IpcSet(keepaliveText(key, r.keepalive)))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -18,7 +18,8 @@ type Traits struct {
 	MeteredBeforeQueue bool
 	// SuperPackets: segments of TCP that come together are carried as one packet of up to 64 KiB (GRO), which is counted as
 	// it is, with one header in place of one for each segment, and which a cap lets pass or cuts off whole. TCP may be
-	// counted for that much less than was delivered, and its cap may cut that much earlier. Datagrams stay exact.
+	// counted for that much less than was delivered, and its cap may cut that much earlier. Datagrams stay exact, but for
+	// those of one flow from a peer that the machine was so late for that they came together.
 	SuperPackets bool
 	// Reassembles: a datagram that comes in fragments is counted whole, with one header. That is asserted to the byte.
 	Reassembles bool

@@ -1,0 +1,178 @@
+package wgnode_test
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/waylume/waylume/wgnode"
+	"github.com/waylume/waylume/wgnode/boltstore"
+	"github.com/waylume/waylume/wgnode/userspace"
+)
+
+// deviceRoom is how many peers fit a device of wireguard-go.
+const deviceRoom = 1 << 16
+
+// unprivileged is a node on a file and in package userspace, which is what needs no privilege.
+func unprivileged(b *testing.B, path string) *wgnode.Node {
+	d, err := userspace.New(userspace.Config{})
+	require.NoError(b, err)
+	return open(b, path, d)
+}
+
+// register adds peers that were never heard of, and skips the benchmark where the dataplane has no room for so many.
+func register(b *testing.B, node *wgnode.Node, peers int) {
+	const some = 10_000
+	for left := peers; left > 0; left -= min(left, some) {
+		specs := make([]wgnode.PeerSpec, min(left, some))
+		for i := range specs {
+			specs[i].PublicKey = newKey(b)
+			specs[i].DataCap.Bytes = 1 << 40
+		}
+		_, err := node.AddPeers(b.Context(), specs)
+		if err != nil && peers > deviceRoom {
+			b.Skipf("the dataplane takes %d peers and not %d: %v", peers-left, peers, err)
+		}
+		require.NoError(b, err)
+	}
+}
+
+// BenchmarkRegistered is a whole node without privilege, in package userspace and on a file, with peers that were never heard of:
+// how long it takes to add one and to start with all of them, and what is resident of the process when the node has checkpointed
+// and the memory that nobody uses is given back, of which RssFile is the program and what of the node's file the system keeps in
+// memory anyway.
+func BenchmarkRegistered(b *testing.B) {
+	if testing.Short() {
+		b.Skip("takes a minute")
+	}
+	for _, peers := range []int{10_000, 200_000} {
+		b.Run(fmt.Sprintf("peers=%d", peers), func(b *testing.B) {
+			path := filepath.Join(b.TempDir(), "state.db")
+			before := resident(b)
+			var added, started time.Duration
+			var after map[string]float64
+			for b.Loop() {
+				require.NoError(b, os.RemoveAll(path))
+				node := unprivileged(b, path)
+				require.NoError(b, node.Start(b.Context()))
+				began := time.Now()
+				register(b, node, peers)
+				added = time.Since(began)
+				require.NoError(b, node.Close())
+
+				node = unprivileged(b, path)
+				began = time.Now()
+				require.NoError(b, node.Start(b.Context()))
+				started = time.Since(began)
+				require.NoError(b, node.Checkpoint(b.Context()))
+				after = resident(b)
+				require.NoError(b, node.Close())
+			}
+			b.ReportMetric(float64(added.Microseconds())/float64(peers), "us/added")
+			b.ReportMetric(started.Seconds(), "s/start")
+			for _, kind := range []string{"VmRSS", "RssAnon", "RssFile"} {
+				b.ReportMetric(after[kind]/(1<<20), "MiB-"+kind)
+			}
+			b.ReportMetric((after["RssAnon"]-before["RssAnon"])/float64(peers), "B/peer")
+		})
+	}
+}
+
+// resident is what is resident of this process, in bytes, by the names of proc_pid_status(5).
+func resident(b *testing.B) map[string]float64 {
+	debug.FreeOSMemory()
+	file, err := os.Open("/proc/self/status")
+	if err != nil {
+		b.Skip("this system has no /proc")
+	}
+	defer file.Close()
+	sizes := make(map[string]float64)
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		name, value, _ := strings.Cut(lines.Text(), ":")
+		if number, ok := strings.CutSuffix(strings.TrimSpace(value), " kB"); ok {
+			kB, err := strconv.ParseFloat(number, 64)
+			require.NoError(b, err)
+			sizes[name] = kB * 1024
+		}
+	}
+	return sizes
+}
+
+// manyRegistered is a node with 10,000 peers that were never heard of.
+func manyRegistered(b *testing.B) *wgnode.Node {
+	node := unprivileged(b, filepath.Join(b.TempDir(), "state.db"))
+	require.NoError(b, node.Start(b.Context()))
+	b.Cleanup(func() { require.NoError(b, node.Close()) })
+	register(b, node, 10_000)
+	return node
+}
+
+// BenchmarkReconcile is a sync of 10,000 peers in package userspace that finds nothing to mend.
+func BenchmarkReconcile(b *testing.B) {
+	node := manyRegistered(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		repairs, err := node.Sync(b.Context())
+		require.NoError(b, err)
+		require.Empty(b, repairs)
+	}
+}
+
+// BenchmarkStatus is what a status page of 10,000 peers in package userspace asks for.
+func BenchmarkStatus(b *testing.B) {
+	node := manyRegistered(b)
+	b.Run("statistics", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			stats, err := node.AllPeerStats(b.Context())
+			require.NoError(b, err)
+			require.Len(b, stats, 10_000)
+		}
+	})
+	b.Run("quality", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			list, err := node.PeerQualities()
+			require.NoError(b, err)
+			require.Len(b, list, 10_000)
+		}
+	})
+	b.Run("peers", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			count := 0
+			for range node.Peers(wgnode.ListOptions{}) {
+				count++
+			}
+			require.Equal(b, 10_000, count)
+		}
+	})
+}
+
+// BenchmarkStoreMemory is what the file of 100,000 peers takes of the process when it was loaded.
+func BenchmarkStoreMemory(b *testing.B) {
+	const peers = 100_000
+	path := filepath.Join(b.TempDir(), "state.db")
+	stocked(b, path, peers)
+	for b.Loop() {
+		before := resident(b)
+		store, err := boltstore.Open(path, boltstore.Options{})
+		require.NoError(b, err)
+		for _, err := range store.Load(b.Context()) {
+			require.NoError(b, err)
+		}
+		after := resident(b)
+		require.NoError(b, store.Close())
+		for _, kind := range []string{"RssAnon", "RssFile"} {
+			b.ReportMetric((after[kind]-before[kind])/peers, "B/peer-"+kind)
+		}
+	}
+}
