@@ -16,6 +16,7 @@
 //	waylumed state       check a state file, or restore it from a backup
 //	waylumed rotate-key  another private key for a node that runs
 //	waylumed audit       verify and show the log of changes
+//	waylumed migrate     the schema of a fleet's database
 //	waylumed version     what this program was built from
 //
 // Every command has --help. None needs a privilege; up and run make use of one. None executes another program.

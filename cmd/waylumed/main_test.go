@@ -184,7 +184,7 @@ func TestHelp(t *testing.T) {
 	for _, name := range []string{"", "demo", "up", "status", "usage", "doctor", "backup", "state", "state check", "state restore", "version",
 		"peers", "peers list", "peers add", "peers show", "peers remove", "peers limit", "peers cap", "peers suspend", "peers resume", "peers expire",
 		"peers move", "peers rekey", "peers config", "peers qr", "accounts", "accounts list", "accounts put", "accounts show", "accounts remove",
-		"accounts limit", "accounts cap", "accounts suspend", "accounts resume", "events", "drain", "undrain"} {
+		"accounts limit", "accounts cap", "accounts suspend", "accounts resume", "events", "drain", "undrain", "migrate", "fleet status", "fleet rotate", "fleet leave"} {
 		status, stdout, _ := command(t.Context(), append(strings.Fields(name), "--help")...)
 		require.Equal(t, exitOK, status)
 		require.Contains(t, stdout, "Examples:\n  waylumed", name)

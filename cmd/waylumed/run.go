@@ -82,7 +82,8 @@ isolation that hold exactly, in the Linux kernel or with no privilege.`,
 	})
 	root.AddCommand(demoCommand(sys), upCommand(sys), runCommand(sys), initCommand(sys), configCommand(sys), doctorCommand(sys),
 		peersCommand(sys), accountsCommand(sys), statusCommand(sys), usageCommand(sys), eventsCommand(sys), drainCommand(sys),
-		undrainCommand(sys), backupCommand(sys), stateCommand(sys), rotateKeyCommand(sys), auditCommand(sys), versionCommand(sys))
+		undrainCommand(sys), backupCommand(sys), stateCommand(sys), rotateKeyCommand(sys), auditCommand(sys), migrateCommand(sys), fleetCommand(sys),
+		versionCommand(sys))
 	return root
 }
 

@@ -24,6 +24,7 @@ func (r *reader) check(cfg *Config, origins map[string]Origin, now time.Time) {
 	c.tls()
 	c.authentication()
 	c.lists()
+	c.fleet()
 	c.retentions()
 	if cfg.Profile == Production {
 		c.production()
@@ -167,7 +168,7 @@ func (c checker) production() {
 		lacks("api.tls.cert_file", "needs TLS for %s: give api.tls.cert_file and api.tls.key_file, or listen at unix sockets alone",
 			list(tcp))
 	}
-	if len(api.Listen) > 0 && !api.Signed() && c.sound("api.auth.jwks.url", "api.auth.jwks.file", "api.tls.client_ca_file") {
+	if len(api.Listen) > 0 && !c.cfg.Signed() && c.sound("api.auth.jwks.url", "api.auth.jwks.file", "api.tls.client_ca_file") {
 		lacks("api.auth.keys", "needs signed requests: give api.auth.keys, api.auth.jwks or api.tls.client_ca_file; "+
 			"'waylumed init --production' makes a key")
 	}

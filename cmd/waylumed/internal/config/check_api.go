@@ -80,7 +80,7 @@ func (c checker) authentication() {
 		c.is("api.listen", "%s is reached from other hosts without TLS: give api.tls.cert_file and api.tls.key_file, "+
 			"or listen at 127.0.0.1 or at a unix socket", list(exposed))
 	}
-	if len(exposed) > 0 && !api.Signed() && c.sound("api.auth.keys", "api.auth.jwks.url", "api.auth.jwks.file",
+	if len(exposed) > 0 && !c.cfg.Signed() && c.sound("api.auth.keys", "api.auth.jwks.url", "api.auth.jwks.file",
 		"api.tls.client_ca_file") {
 		c.is("api.listen", "%s is reached from other hosts, and nobody could sign a request: give api.auth.keys, api.auth.jwks or "+
 			"api.tls.client_ca_file, or listen at 127.0.0.1 or at a unix socket", list(exposed))

@@ -167,6 +167,17 @@ func TestRules(t *testing.T) {
 		"allowlist: {file: list}\nnode: {control_ports: [22, 80]}": nil,
 		"privacy: {max_retention: 30d}\nnode: {usage_log: none}": {"audit.retention: is 366d, and " +
 			"privacy.max_retention allows 30d (w.yaml:1): shorten it"},
+		"fleet: {url: 'https://f.example.com/v1', database: 'host=db'}": {"w.yaml:1: fleet.database: is given beside fleet.url: " +
+			"give one of them"},
+		"fleet: {pins: 'sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='}": {"w.yaml:1: fleet.pins: is about fleet.url, which " +
+			"is none: give that, or leave it out"},
+		"fleet: {database: 'host=db'}\nnode: {store: memory}": {"w.yaml:2: node.store: is memory, and a node in a fleet has to " +
+			"know its peers after a restart: set it to file"},
+		"fleet: {database: 'host=db'}\nnode: {name: 'fra 1'}": {"w.yaml:2: node.name: is no name that a fleet takes: give 1 to 64 " +
+			"letters, digits, '.', '_' and '-'"},
+		"fleet: {url: 'https://f.example.com/v1'}\nnode: {name: fra-1}\napi: {auth: {audience: ams-1}}": {"w.yaml:3: " +
+			"api.auth.audience: is not node.name, which the control plane of fleet.url signs its requests for: leave it out"},
+		"fleet: {url: 'https://f.example.com/v1'}\nnode: {name: fra-1}\napi: {auth: {audience: fra-1}}": nil,
 		"tracing: {headers: nothing}": {"w.yaml:1: tracing.headers: is not a " +
 			"list of headers: give such as authorization=Bearer%20abc,x-team=vpn"},
 		"log: {level: loud}\nnode: {mtu: x}": {`w.yaml:2: node.mtu: "x" is not a number that can be here: give 1280 to 9000`,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/waylume/waylume/quota"
+	"github.com/waylume/waylume/registry"
 	"github.com/waylume/waylume/shaping"
 	"github.com/waylume/waylume/wgnode/httpapi/auth"
 )
@@ -24,6 +25,7 @@ type Config struct {
 	Tracing     Tracing
 	Allowlist   Allowlist
 	Run         Run
+	Fleet       Fleet
 	Privacy     Privacy
 }
 
@@ -180,6 +182,26 @@ type Run struct {
 	DrainTimeout time.Duration
 	Stop         string // CloseDataplane or KeepDataplane
 	Watchdog     bool
+}
+
+// Fleet is which fleet the node is in, and as what. Neither URLs nor Database: none.
+type Fleet struct {
+	URLs           []string
+	Token          Secret
+	CredentialFile string
+	Database       Secret
+	Pins           []string
+
+	Region, Country, City string
+	Position              registry.Position // zero: none
+	GeoDatabase           string
+	Pool                  string
+	CapacityPeers         int
+	CapacityRate          shaping.Rate
+	APIURL                string
+
+	Heartbeat, UsagePeriod time.Duration
+	Usage                  bool
 }
 
 // Privacy bounds how long anything about people is kept. MaxRetention 0: no bound.

@@ -46,6 +46,9 @@ func (a Allowlist) Set() bool { return a.File != "" || a.URL != "" }
 // Set reports whether there are keys at a URL or in a file.
 func (j JWKS) Set() bool { return j.URL != "" || j.File != "" }
 
+// Signed reports whether somebody can sign requests: the API's settings say who, or the fleet does.
+func (c Config) Signed() bool { return c.API.Signed() || len(c.Fleet.URLs) > 0 }
+
 // Signed reports whether somebody can sign requests: there is a key, a set of keys, or an authority for clients' certificates.
 func (a API) Signed() bool {
 	return len(a.Auth.Keys) > 0 || a.Auth.JWKS.Set() || a.TLS.ClientCAFile != ""

@@ -32,7 +32,7 @@ func Settings(stateDir string) []Setting {
 			"What is insisted on: "+Production+" refuses to start unless what a node on the internet needs is on"),
 	}
 	return slices.Concat(list, nodeSettings(stateDir), kernelSettings(), apiSettings(), authSettings(), limitSettings(),
-		otherSettings())
+		fleetSettings(), otherSettings())
 }
 
 func nodeSettings(stateDir string) []Setting {

@@ -25,6 +25,9 @@ func samples(s Setting) []string {
 		"admin.listen":      {"none", "127.0.0.1:9586", "unix:/run/admin.sock"},
 		"api.auth.audience": {"a", "https://b"}, "api.auth.bearer_token": {strings.Repeat("a", 32), strings.Repeat("b,", 16) + "c"},
 		"tracing.headers": {"a=b", "authorization=Bearer x,c=d"},
+		"fleet.token":     {strings.Repeat("A", 43), strings.Repeat("B", 42) + "A"}, "fleet.database": {"postgres://u:p@db/fleet", "host=db"},
+		"fleet.pins": {"none", "sha256/" + strings.Repeat("A", 43) + "="}, "fleet.city": {"none", "Frankfurt", "S\u00e3o Paulo"},
+		"fleet.pool": {"default", "eu"},
 		"api.auth.keys": {
 			"[]", "[{kid: a, alg: HS256, file: /a.secret, scopes: [peers:read]}]",
 			`[{"kid": "b: #", "alg": "EdDSA", "file": "/b", "scopes": ["node:admin", "peers:write"], "not_after": "2027-06-30T00:00:00Z"},
@@ -153,7 +156,7 @@ func TestShowAndLoad(t *testing.T) {
 		require.NoError(t, (&Loaded{Config: cfg, Origins: origins}).WriteYAML(&shown))
 		// A secret that is in no file of its own is hidden, and refused.
 		text := regexp.MustCompile(`(?m)^.*\(hidden\).*$`).ReplaceAllString(shown.String(), "")
-		cfg.API.Auth.BearerToken, cfg.Tracing.Headers = Secret{}, Secret{}
+		cfg.API.Auth.BearerToken, cfg.Tracing.Headers, cfg.Fleet.Token, cfg.Fleet.Database = Secret{}, Secret{}, Secret{}, Secret{}
 		back, _ := apply(t, text, nil, nil, nil)
 		for _, s := range table {
 			require.Equal(t, s.bind.get(&cfg, true), s.bind.get(&back, true), "%s in\n%s", s.Key, text)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"testing"
 
+	_ "github.com/waylume/waylume/cmd/waylumed/internal/daemon" // so that no result is kept over a change of the program
 	"github.com/waylume/waylume/internal/testutil/netns"
 )
 

@@ -106,19 +106,23 @@ func (d *daemon) mount(a *api) {
 		Summary:     "What is kept of customers",
 		Description: "What it is, why, where and for how long, from the settings in force.",
 	}, "", privacy.Handler(d.privacy))
+	d.mountFleet(a)
 }
 
 func (d *daemon) openAuth(a *api, cfg config.Config) error {
 	c := auth.Config{
-		Trust: trust(cfg), Skew: skew(cfg.API.Auth.ClockSkew), UsedTokens: filepath.Join(cfg.Node.State, "tokens"),
+		Skew: skew(cfg.API.Auth.ClockSkew), UsedTokens: filepath.Join(cfg.Node.State, "tokens"),
 		MaxBody: int64(cfg.API.Limits.Body), Sources: a.sources, Logger: d.log,
 		OnRefusal: func(reason auth.Reason) { a.metrics.AuthFailed(string(reason)) }, OnIntrusion: a.intrusions.signal,
 	}
 	if a.certs != nil {
 		c.ClientCAs = a.certs.ClientCAs
 	}
-	var err error
-	if a.auth, err = auth.New(c); err != nil {
+	if err := d.trusting(cfg, func(trusted auth.Trust) (err error) {
+		c.Trust = trusted
+		a.auth, err = auth.New(c)
+		return err
+	}); err != nil {
 		return err
 	}
 	d.atEnd(a.auth.Close)

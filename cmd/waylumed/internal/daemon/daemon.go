@@ -65,6 +65,8 @@ type daemon struct {
 	api       *api
 	allow     *allowlist.List // nil: none
 	allowed   *allowed
+	fleet     *fleetTask // nil: none
+	endpoint  string     // where clients reach the node
 	ends      []func() error
 }
 
@@ -167,11 +169,18 @@ func (d *daemon) serve(ctx context.Context, servers *servers) error {
 		}
 		return nil
 	})
+	if d.fleet != nil {
+		group.Go(func() error {
+			d.fleet.run(work)
+			return nil
+		})
+	}
 	d.service.Ready(d.inWords())
 	reason := d.untilEnd(ctx, work)
 	d.service.Stopping(d.config().Run.DrainTimeout + closeTime)
 	d.log.Info("coming to an end", "reason", reason)
 	err := servers.drain(d.config().Run.DrainTimeout)
+	d.fleet.farewell(work)
 	stop()
 	return errors.Join(group.Wait(), err)
 }

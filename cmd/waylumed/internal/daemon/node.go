@@ -63,6 +63,9 @@ func (d *daemon) openNode(ctx context.Context) error {
 		node.UsageLog = log
 		d.atEnd(log.Close)
 	}
+	if err := d.openFleet(&node); err != nil {
+		return err
+	}
 	if d.node, err = wgnode.New(node); err != nil {
 		return err
 	}
@@ -90,6 +93,7 @@ func (d *daemon) nodeConfig() wgnode.Config {
 				"advice", how.Advice(names(), endpoint, node.ListenPort))
 		}
 	}
+	d.endpoint = node.Endpoint
 	return node
 }
 

@@ -16,6 +16,7 @@ func (d *daemon) privacy() privacy.Settings {
 		DurableState: cfg.Node.Store == config.FileStore, Quarantine: ipam.DefaultQuarantine, AuditSources: cfg.Log.Redaction,
 		LogRedaction: cfg.Log.Redaction, Idempotency: cfg.Idempotency.Retention, EventBuffer: wgnode.DefaultEventBuffer,
 		PeerMetrics: cfg.Admin.PeerSeries, Traces: cfg.Tracing.Endpoint != "",
+		Registry: cfg.Fleet.Set(), RegistryUsage: cfg.Fleet.Set() && cfg.Fleet.Usage && cfg.Node.UsageLog > 0,
 	}
 	if s.DurableState && cfg.Node.UsageLog > 0 {
 		s.UsageLogPeriod, s.UsageRetention = cfg.Node.UsageLog, cfg.Node.UsageRetention

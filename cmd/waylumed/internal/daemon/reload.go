@@ -61,7 +61,7 @@ func (d *daemon) takeOver(ctx context.Context, before, next config.Config) (err 
 			d.Log.Reload(cfg.Log))
 	}
 	if err = set(ctx, next); err == nil {
-		err = d.api.auth.Reload(trust(next)) // which changes nothing if it fails
+		err = d.trusting(next, d.api.auth.Reload) // which changes nothing if it fails
 	}
 	if err != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
@@ -151,5 +151,5 @@ func (d *daemon) onDrain(ctx context.Context, draining bool) error {
 	} else {
 		d.log.InfoContext(ctx, "the node takes new peers again")
 	}
-	return nil
+	return d.fleet.drained(ctx, draining)
 }

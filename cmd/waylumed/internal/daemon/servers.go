@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/allowlist"
@@ -142,7 +143,11 @@ func (s *servers) openAdmin(cfg config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	registry, err := metrics.NewRegistry(collector, s.api.metrics, s.d.store, metrics.NewCertificate(s.certificateEnds))
+	collectors := []prometheus.Collector{collector, s.api.metrics, s.d.store, metrics.NewCertificate(s.certificateEnds)}
+	if s.d.fleet != nil {
+		collectors = append(collectors, metrics.NewFleet(s.d.fleet.metrics), metrics.NewLoad(s.d.fleet.load.Load))
+	}
+	registry, err := metrics.NewRegistry(collectors...)
 	if err != nil {
 		return err
 	}
@@ -211,7 +216,7 @@ func unlessEnded(ctx context.Context, err error) error {
 func (s *servers) drain(within time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	if err := s.api.routes.SetDraining(ctx, true); err != nil {
+	if err := s.api.routes.SetDraining(drainFor(ctx, byEnd), true); err != nil {
 		s.d.log.Warn("peers are still being created", "error", err)
 	}
 	s.api.events.Close()

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	_ "github.com/waylume/waylume/cmd/waylumed/internal/daemon" // so that no result is kept over a change of the program
 	"github.com/waylume/waylume/internal/testutil/netns"
 )
 

@@ -6,11 +6,9 @@ export type Key = { id: string; algorithm: Algorithm; key: CryptoKey };
 export type Claims = { subject: string; audience: string; scopes: string[]; lifetime?: number };
 
 const text = new TextEncoder();
-const base64url = (bytes: Uint8Array) =>
-  btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+const base64url = (bytes: Uint8Array) => btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 const part = (value: unknown) => base64url(text.encode(JSON.stringify(value)));
-const spell = (s: string) =>
-  encodeURIComponent(s).replace(/[!'()*]/g, (c) => "%" + c.charCodeAt(0).toString(16).toUpperCase());
+const spell = (s: string) => encodeURIComponent(s).replace(/[!'()*]/g, (c) => "%" + c.charCodeAt(0).toString(16).toUpperCase());
 const parameters = {
   HS256: { name: "HMAC", hash: "SHA-256" },
   EdDSA: { name: "Ed25519" },
@@ -31,9 +29,15 @@ export async function sign(request: Request, { id, algorithm, key }: Key, claims
   const query = pairs.sort(([a], [b]) => a < b ? -1 : a > b ? 1 : 0).map((pair) => pair.join("=")).join("&");
   const iat = Math.floor(Date.now() / 1000);
   const signed = part({ alg: algorithm, kid: id, typ: "JWT" }) + "." + part({
-    sub: claims.subject, aud: claims.audience, scope: claims.scopes.join(" "),
-    iat, exp: iat + (claims.lifetime ?? 30), jti: crypto.randomUUID(),
-    htm: request.method, path: url.pathname, query,
+    sub: claims.subject,
+    aud: claims.audience,
+    scope: claims.scopes.join(" "),
+    iat,
+    exp: iat + (claims.lifetime ?? 30),
+    jti: crypto.randomUUID(),
+    htm: request.method,
+    path: url.pathname,
+    query,
     digest: base64url(new Uint8Array(await crypto.subtle.digest("SHA-256", body))),
   });
   const signature = await crypto.subtle.sign(parameters[algorithm], key, text.encode(signed));

@@ -1,4 +1,4 @@
-package edgefunction_test
+package supabase_test
 
 import (
 	"bytes"
@@ -10,39 +10,19 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/waylume/waylume/internal/testutil"
+	"github.com/waylume/waylume/internal/testutil/edge"
 	"github.com/waylume/waylume/wgnode/httpapi/auth"
 )
-
-// deno returns the path of a Deno: the one that "make deno" has put under bin, or the host's.
-func deno(t *testing.T) string {
-	t.Helper()
-	found, err := filepath.Glob("../../bin/deno-*/node_modules/@deno/*/deno")
-	require.NoError(t, err)
-	if len(found) > 0 {
-		path, err := filepath.Abs(found[len(found)-1])
-		require.NoError(t, err)
-		return path
-	}
-	path, err := exec.LookPath("deno")
-	if err != nil {
-		err = errors.New("needs Deno, which this installs: make deno")
-	}
-	testutil.Require(t, err)
-	return path
-}
 
 type call struct {
 	Method string `json:"method"`
@@ -51,8 +31,7 @@ type call struct {
 }
 
 // What sign.ts signs in a Deno, the server takes: with each algorithm, and whatever stands in a path, a query or a body.
-func TestDeno(t *testing.T) {
-	program := deno(t)
+func TestSign(t *testing.T) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -95,7 +74,7 @@ func TestDeno(t *testing.T) {
 				{"PATCH", "/a|b/^'()*!~[]/ü/%2F%20", "x"},
 				{"PUT", "/?", strings.Repeat("0123456789", 10_000)},
 			}
-			results := run(t, program, c.algorithm, c.key, server.URL, calls)
+			results := send(t, c.algorithm, c.key, server.URL, calls)
 			require.Len(t, results, len(calls))
 			for i, got := range results {
 				require.Equal(t, http.StatusOK, got.Status, "%+v: %s", calls[i], got.Body)
@@ -112,18 +91,16 @@ type result struct {
 	Body   string `json:"body"`
 }
 
-// run has call.ts send requests to a server, which it may reach, and nothing else.
-func run(t *testing.T, program, algorithm string, key []byte, server string, calls []call) []result {
+// send has call.ts send requests to a server, which it may reach, and nothing else.
+func send(t *testing.T, algorithm string, key []byte, server string, calls []call) []result {
 	t.Helper()
 	var requests bytes.Buffer
 	for _, c := range calls {
 		c.URL = server + c.URL
 		require.NoError(t, json.NewEncoder(&requests).Encode(c))
 	}
-	cmd := exec.CommandContext(t.Context(), program, "run", "--no-config", "--no-lock", "--no-remote", "--no-prompt",
-		"--allow-net="+strings.TrimPrefix(server, "http://"), "call.ts", "edge-1", algorithm,
+	cmd := edge.Command(t, "", "run", "--allow-net="+strings.TrimPrefix(server, "http://"), "call.ts", "edge-1", algorithm,
 		base64.StdEncoding.EncodeToString(key), "fra-1")
-	cmd.Env = append(os.Environ(), "DENO_DIR="+t.TempDir(), "NO_COLOR=1")
 	cmd.Stdin = &requests
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -136,14 +113,6 @@ func run(t *testing.T, program, algorithm string, key []byte, server string, cal
 		results = append(results, r)
 	}
 	return results
-}
-
-// The sources pass the type checker, as an editor has it.
-func TestTypes(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), deno(t), "check", "--no-config", "--no-lock", "--no-remote", "sign.ts", "call.ts")
-	cmd.Env = append(os.Environ(), "DENO_DIR="+t.TempDir(), "NO_COLOR=1")
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, string(out))
 }
 
 func pkcs8(t *testing.T, private any) []byte {

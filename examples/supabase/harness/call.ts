@@ -3,7 +3,7 @@
 //
 //   deno run --allow-net=NODE call.ts KID ALGORITHM KEY-IN-BASE64 AUDIENCE < requests
 
-import { type Algorithm, importKey, sign } from "./sign.ts";
+import { type Algorithm, importKey, sign } from "../functions/_shared/sign.ts";
 
 const [id, algorithm, secret, audience] = Deno.args;
 const key = await importKey(id, algorithm as Algorithm, Uint8Array.from(atob(secret), (c) => c.charCodeAt(0)));
