@@ -2,11 +2,18 @@
 
 GO ?= go
 
-# Narrow what runs: make test PKG=./ipam/... RUN=Lease, make bench BENCH=Filter, make fuzz PKG=./internal/packet FUZZTIME=5m.
+# Narrow what runs: make test PKG=./ipam/... RUN=Lease, make bench BENCH=Latency/path=kernel, make bench-go PKG=./isolation BENCH=Filter,
+# make fuzz PKG=./internal/packet FUZZTIME=5m.
 PKG ?= ./...
 RUN ?= .
 BENCH ?= .
 FUZZTIME ?= 10s
+
+# How often bench measures what it compares: ratios are of one round each. bench-compare runs each side COUNT times, and fails when
+# something is slower by more than THRESHOLD percent.
+ROUNDS ?= 3
+COUNT ?= 6
+THRESHOLD ?= 10
 
 # How many peers bench-kernel measures beside. With 50000 it takes an hour and more.
 PEERS ?= 0 100 1000 10000
@@ -17,12 +24,16 @@ SEED ?= 0
 
 # Packages whose tests measure rates by the wall clock: they run one after the other, and share two cores with nobody better. The
 # others run before, PARALLEL at a time.
-TIMED = $(addprefix $(shell $(GO) list -m)/,cmd/waylumed cmd/waylumed/internal/crash cmd/waylumed/internal/demo examples/% shaping shaping/% \
+TIMED = $(addprefix $(shell $(GO) list -m)/,cmd/waylumed cmd/waylumed/internal/crash cmd/waylumed/internal/demo \
+	cmd/waylumed/internal/fleettest examples/% shaping shaping/% \
 	wgnode/crashtest wgnode/internal/wggo wgnode/kernel wgnode/userspace wgnode/wgnodetest wgnode/wgnodetest/%)
 PARALLEL ?= 2
 
 # The virtual machine, emulated on the same processors, comes last and alone, and only where neither PKG nor RUN leaves it out.
 VM ?= $(and $(filter ./... ./wgnode/... ./wgnode/kernel/... ./wgnode/kernel,$(PKG)),$(filter .,$(RUN)))
+
+# Tests that the race detector rules out, as it allocates and has memory of its own: they run once more, without it.
+UNRACED = TestBusyMemory|TestNoAllocations|TestPathAllocatesNothing
 
 # The race detector needs a C compiler.
 RACE ?= $(if $(shell command -v $$($(GO) env CC)),-race)
@@ -35,6 +46,7 @@ GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
 
 DENO_VERSION := 2.9.6
 DENO := bin/deno-$(DENO_VERSION)
+FUNCTIONS := examples/supabase/harness
 
 # No build here needs the version control stamp, and a checkout of another user's cannot give it.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
@@ -44,21 +56,26 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help setup deno test vm crash bench bench-kernel fuzz lint fmt cross demo
+.PHONY: help setup deno test vm crash bench bench-full bench-kernel bench-go bench-compare fuzz lint fmt cross demo
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:
 	@.ci/setup
 
-deno: $(DENO) ## Deno under bin, for the test of examples/edge-function, by npm
+deno: $(DENO) $(FUNCTIONS)/node_modules ## Deno under bin, and what the functions of examples/supabase import, by npm
 
 $(DENO):
 	@.ci/setup npm
 	rm -rf $@.new
 	npm install --ignore-scripts --no-audit --no-fund --no-save --prefix $@.new deno@$(DENO_VERSION)
 	mv $@.new $@
+
+$(FUNCTIONS)/node_modules: $(FUNCTIONS)/package-lock.json
+	@.ci/setup npm
+	npm ci --ignore-scripts --no-audit --no-fund --prefix $(FUNCTIONS)
+	touch $@
 
 test: packages = $(shell $(GO) list $(PKG))
 test: gotest = $(GO) test -v $(RACE) -timeout 15m -run '$(RUN)' -skip '^TestVM$$'
@@ -67,21 +84,43 @@ test: setup $(if $(filter true,$(CI)),deno) ## go vet, then every test with the 
 	$(GO) build $(RACE) $(PKG)
 	$(if $(filter-out $(TIMED),$(packages)),@$(gotest) -p $(PARALLEL) $(filter-out $(TIMED),$(packages)) 2>&1 | .ci/brief)
 	$(if $(filter $(TIMED),$(packages)),@$(gotest) -p 1 $(filter $(TIMED),$(packages)) 2>&1 | .ci/brief)
+	$(if $(and $(RACE),$(filter ./...,$(PKG)),$(filter .,$(RUN))),@$(GO) test -v -timeout 10m -p 1 -run '^($(UNRACED))$$' \
+		./shaping ./wgnode/internal/path ./wgnode/userspace 2>&1 | .ci/brief)
 	$(if $(VM),@$(MAKE) --no-print-directory vm)
 
 vm: setup ## the kernel dataplane in a virtual machine with the WireGuard module
-	$(GO) test -v $(RACE) -timeout 20m -p 1 -run '^TestVM$$' ./wgnode/kernel ./wgnode/kernel/internal/wgdev ./wgnode/crashtest 2>&1 | .ci/brief
+	$(GO) test -v $(RACE) -timeout 20m -p 1 -run '^TestVM$$' ./wgnode/kernel ./wgnode/kernel/internal/wgdev ./wgnode/crashtest \
+		./registry/load/hostload 2>&1 | .ci/brief
 
 crash: setup ## kill N nodes of each dataplane, and N of waylumed, under load, and look whether anything is missing; SEED=...
 	$(GO) test -v -count 1 -timeout 0 -p 1 -run '$(RUN)' -skip '^TestVM$$' ./wgnode/crashtest ./cmd/waylumed/internal/crash \
 		-args -kills $(N) -seed $(SEED)
 
-bench: ## every benchmark, with allocations
-	$(GO) test -p 1 -timeout 60m -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+# What the report of a target's figures says of them. Git may not know whose checkout this is.
+report = $(GO) run ./bench/report -raw bin/bench/$@.txt -json bin/bench/$@.json -command 'make $@ $(MAKEOVERRIDES)' \
+	-commit "$$(git describe --always --dirty --abbrev=12 2>/dev/null)"
 
-bench-kernel: ## the kernel dataplane beside shell tools, with ratios, beside PEERS others; as root, some 5 minutes
+bench: ## speed, latency, accuracy, memory and control path beside baselines, as ratios, and what is aimed at; as root
 	@.ci/setup wg:wireguard-tools
-	BENCH_PEERS='$(PEERS)' $(GO) test -v -timeout 3h -run '^$$' -bench '^Benchmark(Peer|Forward)$$' -benchtime 5s ./wgnode/kernel 2>&1 | .ci/bench-kernel
+	@mkdir -p bin/bench
+	@GO='$(GO)' ROUNDS='$(ROUNDS)' BENCH='$(BENCH)' .ci/bench | $(report)
+
+bench-full: ## the same with more cases, and each for longer: an hour
+	@.ci/setup wg:wireguard-tools
+	@mkdir -p bin/bench
+	@GO='$(GO)' ROUNDS='$(ROUNDS)' BENCH='$(BENCH)' PEERS='$(PEERS)' .ci/bench full | $(report)
+
+bench-kernel: ## of bench, the kernel dataplane beside shell tools, beside PEERS others
+	@.ci/setup wg:wireguard-tools
+	@mkdir -p bin/bench
+	@GO='$(GO)' ROUNDS=1 BENCH='$(BENCH)' PEERS='$(PEERS)' .ci/bench kernel | $(report)
+
+bench-go: packages = $(if $(filter ./...,$(PKG)),$(filter-out %/bench,$(shell $(GO) list ./...)),$(PKG))
+bench-go: ## the packages' own benchmarks, with allocations
+	$(GO) test -p 1 -timeout 60m -run '^$$' -bench '$(BENCH)' -benchmem $(packages)
+
+bench-compare: ## those of the working tree and of the commit BASE by turns; fails when something became slower
+	@GO='$(GO)' PKG='$(PKG)' BENCH='$(BENCH)' COUNT='$(COUNT)' THRESHOLD='$(THRESHOLD)' .ci/bench-compare '$(BASE)'
 
 fuzz: ## every fuzz target, FUZZTIME each
 	@GO='$(GO)' .ci/fuzz $(FUZZTIME) $(PKG)

@@ -12,6 +12,7 @@
 //	wgnode/userspace   the dataplane that needs no privilege: wireguard-go, a packet path and a gVisor stack
 //	wgnode/kernel      the dataplane of the Linux kernel, which needs CAP_NET_ADMIN: WireGuard, nftables, HTB
 //	wgnode/boltstore   a Store that keeps peers and usage in one file
+//	wgnode/fleet       joins a node with a registry, whichever that is; below it nodes, which asks them for peers
 //	wgnode/keyfile     the node's private key in a file of its own
 //	wgnode/wgnodetest  a dataplane in memory for tests, and below it the conformance suites that any dataplane and store must pass
 //
@@ -24,6 +25,11 @@
 //	quota              data caps: periods, thresholds, budgets, and a meter that holds packets to them
 //	usagelog           what each subject used in any hour or day, kept in files
 //	isolation          who may reach what: a policy, the plan it compiles to, and a filter that carries it out
+//	registry           a fleet: its servers, the rule of selection, sessions and who serves them
+//
+// Below registry, each without the others: memory, postgres and supabase, where a fleet is kept; membership, a node's loop;
+// placement, a control plane's; load and geo, what a node says of itself; registrytest, the suite. Package wgnode/fleet joins a
+// node and a registry.
 //
 // The rest:
 //
@@ -36,17 +42,17 @@
 // link, interfaces, addresses and routes; nft, tables; flows, connection tracking; sysctl. Package rules says what the tables
 // hold; guest opens other firewalls.
 //
-// Planned, and not here yet: wgnode/httpapi, an API for a control plane; registry, for a fleet of nodes.
+// Package wgnode/httpapi is the API for a control plane, with its client, types and all that it is made of below it.
 //
 // # Layering
 //
 //	            cmd/waylumed, examples
 //	                      |
-//	wgnode/userspace   wgnode/kernel   wgnode/boltstore   wgnode/wgnodetest
-//	                  \        |        |        /
+//	wgnode/userspace   wgnode/kernel   wgnode/boltstore   wgnode/wgnodetest   wgnode/fleet   wgnode/httpapi
+//	                  \        |        |        /              /
 //	                            wgnode
 //	                      |
-//	  ipam     shaping     quota     isolation     usagelog
+//	  ipam     shaping     quota     isolation     usagelog     registry
 //	                      |
 //	               internal/packet
 //
@@ -68,6 +74,8 @@
 //   - Policy: which peers may reach what.
 //   - Pool and lease: the addresses that peers get, and the getting of one.
 //   - Dataplane: what moves the packets, and holds them to all of the above.
+//   - Server: a node as a fleet sees it; heartbeats say how it is, and one that drains gets nothing new.
+//   - Session: a client's use of a fleet, on one server after another; each placement of it has a generation.
 //
 // docs/architecture.md follows a packet through all of this, and says what is bounded by how much.
 package waylume

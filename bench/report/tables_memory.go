@@ -1,0 +1,70 @@
+package main
+
+// What a mebibyte is of a megabyte, and a nanosecond of a millisecond.
+const (
+	mebibyte = (1 << 20) / 1e6
+	milli    = 1e-6
+)
+
+func memoryTables() []table {
+	const mb, mbits = "MB", "Mbit/s"
+	unbounded := keys{keyBound: "off"}
+	return []table{
+		{
+			title: "A node on a file with idle peers: resident memory, and the time to add them and to start with them", topic: topicRegistered,
+			rows: []string{keyPeers},
+			columns: []column{
+				{"MB", figure{unit: "MiB-VmRSS", scale: mebibyte}},
+				{"its own", figure{unit: "MiB-RssAnon", scale: mebibyte}},
+				{"of files", figure{unit: "MiB-RssFile", scale: mebibyte}},
+				{"B/peer", figure{unit: "B/peer"}},
+				{"us/added", figure{unit: "us/added"}},
+				{"start s", figure{unit: "s/start"}},
+			},
+			note: "Of files: the program's own, and what of the node's file the system keeps in memory as long as nobody needs the room.",
+		},
+		{
+			title: "From a peer's first message to the answer", topic: topicHandshake, rows: []string{keyOf},
+			order:   map[string][]string{keyOf: {"stock", "warm", "cold"}},
+			columns: []column{{"ms", figure{unit: "ns/op", scale: milli}}},
+			note:    "warm: the peer is in a device of wireguard-go's already; cold: it is registered only.",
+		},
+		{
+			title: "A node with busy peers, with a bound on what is inside WireGuard and without: resident memory at most, and throughput", topic: topicBusy,
+			rows: []string{keyPeers, keyBound},
+			columns: []column{
+				{"MB", figure{unit: mb}},
+				{"of unbounded", figure{unit: mb, op: ratio, base: unbounded}},
+				{"up Mbit/s", figure{unit: mbits + "-up"}},
+				{"of unbounded", figure{unit: mbits + "-up", op: ratio, base: unbounded}},
+				{"down Mbit/s", figure{unit: mbits + "-down"}},
+				{"of unbounded", figure{unit: mbits + "-down", op: ratio, base: unbounded}},
+			},
+		},
+	}
+}
+
+func memoryAims() (all []aim) {
+	const kibibyte, most = 1024, 400 // bytes, MB
+	all = []aim{
+		{
+			about: "memory of a registered idle peer", topic: topicRegistered, figure: figure{unit: "B/peer"},
+			each: []string{keyPeers}, bound: atMost(kibibyte, "B"),
+		},
+		{
+			about: "a node with 200,000 idle peers, resident", topic: topicRegistered, bound: below(most, "MB"),
+			figure: figure{unit: "MiB-VmRSS", scale: mebibyte, keys: keys{keyPeers: "200000"}},
+		},
+		{
+			about: "a cold peer's first handshake, more than a warm one's", topic: topicHandshake, bound: below(10, "ms"),
+			figure: figure{unit: "ns/op", scale: milli, keys: keys{keyOf: "cold"}, op: more, base: keys{keyOf: "warm"}},
+		},
+	}
+	for _, way := range []string{"up", "down"} {
+		all = append(all, aim{
+			about: "throughput with bounded memory / without a bound, " + way, topic: topicBusy, each: []string{keyPeers}, bound: atLeast(0.9),
+			figure: figure{unit: "Mbit/s-" + way, keys: keys{keyBound: "on"}, op: ratio, base: keys{keyBound: "off"}},
+		})
+	}
+	return all
+}
