@@ -44,11 +44,6 @@ func (l *link) segments(pkts []*shaping.Packet, pkt *stack.PacketBuffer) []*shap
 
 // finishSegment makes a copied header right for the index-th segment, which starts offset bytes into the payload.
 func finishSegment(b []byte, networkLen, index, offset int, last bool) {
-	const (
-		tcpSequence = 4
-		tcpFlags    = 13
-		tcpChecksum = 16
-	)
 	var pseudo uint16
 	tcp := b[networkLen:]
 	if b[0]>>4 == 4 {

@@ -4,13 +4,11 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
-	"gvisor.dev/gvisor/pkg/tcpip/stack/gro"
 
 	"github.com/waylume/waylume/shaping"
 )
@@ -28,7 +26,7 @@ type link struct {
 	divert    func(raw []byte) bool // sees each packet, and takes what need not go through the stack; set before packets come
 
 	dispatcher atomic.Pointer[dispatcher]
-	mergers    sync.Pool // *gro.GRO
+	mergers    sync.Pool // *merger
 	batches    sync.Pool // *[]*shaping.Packet
 }
 
@@ -43,11 +41,7 @@ var (
 func newLink(mtu int, newPacket func(int) *shaping.Packet, toPeers func([]*shaping.Packet)) *link {
 	l := &link{mtu: uint32(mtu), newPacket: newPacket, toPeers: toPeers, divert: func([]byte) bool { return false }}
 	l.batches.New = func() any { return new([]*shaping.Packet) }
-	l.mergers.New = func() any {
-		g := new(gro.GRO)
-		g.Init(true)
-		return g
-	}
+	l.mergers.New = func() any { return new(merger) }
 	return l
 }
 
@@ -79,30 +73,20 @@ func (l *link) whole(pkt *stack.PacketBuffer) *shaping.Packet {
 	return out
 }
 
-// inject delivers packets that peers sent, to the stack unless they need not go there, merging the TCP segments of a batch (GRO).
+// inject delivers packets that peers sent, to the stack unless they need not go there, merging the TCP segments of a batch.
 func (l *link) inject(raws [][]byte) {
 	d := l.dispatcher.Load()
 	if d == nil {
 		return
 	}
-	g := l.mergers.Get().(*gro.GRO)
-	g.Dispatcher = d
+	m := l.mergers.Get().(*merger)
 	for _, raw := range raws {
-		if l.divert(raw) {
-			continue
+		if !l.divert(raw) {
+			m.add(raw)
 		}
-		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(raw)})
-		pkt.NetworkProtocolNumber = header.IPv4ProtocolNumber
-		if raw[0]>>4 == 6 {
-			pkt.NetworkProtocolNumber = header.IPv6ProtocolNumber
-		}
-		pkt.RXChecksumValidated = true
-		g.Enqueue(pkt)
-		pkt.DecRef()
 	}
-	g.Flush()
-	g.Dispatcher = nil
-	l.mergers.Put(g)
+	m.deliver(d)
+	l.mergers.Put(m)
 }
 
 // Attach connects the stack, or disconnects it when d is nil.
