@@ -109,6 +109,7 @@ func throughput(b *testing.B, c *client, d direction, streams int) {
 		gbit := float64(t.bytes.Load()-bytes) * 8 / 1e9
 		node += (c.exit.usage(b).CPU - nodeBefore).Seconds() * 1e3 / gbit
 		peer += (c.usage(b).CPU - peerBefore).Seconds() * 1e3 / gbit
+		writeProfiles(b, c.exit)
 		t.stop()
 	}
 	n := float64(b.N)

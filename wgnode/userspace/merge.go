@@ -15,6 +15,10 @@ import (
 // mergeReach is how many runs back a segment is compared with: as many connections of a batch can grow side by side.
 const mergeReach = 16
 
+// pieceSize bounds the buffers that a run is copied to, in bytes. The pools that they are from have sizes of powers of two: a whole one
+// of 33 KiB would hold 64.
+const pieceSize = 16 << 10
+
 // merger joins TCP segments of a batch that continue one another, so that the stack takes a step for each run of them and not for
 // each segment (generic receive offload, as in net/ipv4/tcp_offload.c of Linux). The packets of a connection keep their order.
 type merger struct {
@@ -24,11 +28,11 @@ type merger struct {
 // run is a packet, or several segments that become one.
 type run struct {
 	segment
-	more [][]byte // payloads that follow
-	size int      // of all, with one set of headers
-	next uint32   // sequence number of what would continue it
-	ends header.TCPFlags
-	open bool // something may continue it
+	payloads [][]byte        // of what has one
+	size     int             // of all, with one set of headers
+	next     uint32          // sequence number of what would continue it
+	ends     header.TCPFlags // of all
+	open     bool            // something may continue it
 }
 
 // add takes a packet, which is read until deliver returns.
@@ -50,9 +54,9 @@ func (m *merger) add(raw []byte) {
 		m.runs = append(m.runs, run{})
 	}
 	m.runs = m.runs[:n+1] // the one that was there gives its slice
-	m.runs[n] = run{segment: s, more: m.runs[n].more[:0], size: len(raw)}
+	m.runs[n] = run{segment: s, payloads: m.runs[n].payloads[:0], size: s.headers}
 	if ok && s.plain() {
-		m.runs[n].goesOn(&s, s.sequence())
+		m.runs[n].join(&s)
 	}
 }
 
@@ -60,7 +64,7 @@ func (m *merger) add(raw []byte) {
 func (m *merger) deliver(to stack.NetworkDispatcher) {
 	for i := range m.runs {
 		r := &m.runs[i]
-		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(r.view())})
+		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: r.buffer()})
 		protocol := protocolIPv4
 		if r.raw[0]>>4 == 6 {
 			protocol = protocolIPv6
@@ -69,7 +73,7 @@ func (m *merger) deliver(to stack.NetworkDispatcher) {
 		pkt.RXChecksumValidated = true
 		to.DeliverNetworkPacket(protocol, pkt)
 		pkt.DecRef()
-		clear(r.more)
+		clear(r.payloads)
 		r.raw = nil
 	}
 	m.runs = m.runs[:0]
@@ -86,37 +90,47 @@ func (r *run) takes(s *segment) bool {
 		bytes.Equal(a[urgent:], b[urgent:])
 }
 
+// join has a segment end the run, and what follows it continue the run unless nothing can.
 func (r *run) join(s *segment) {
-	r.more = append(r.more, s.raw[s.headers:])
+	r.payloads = append(r.payloads, s.raw[s.headers:])
 	r.size += s.payload()
-	r.goesOn(s, r.next)
-}
-
-// goesOn has what follows a segment be the next, unless nothing can.
-func (r *run) goesOn(s *segment, sequence uint32) {
-	r.next = sequence + uint32(s.payload())
+	r.next = s.sequence() + uint32(s.payload())
 	r.ends |= s.flags()
 	r.open = !s.flags().Contains(header.TCPFlagFin)
 }
 
-// view is the run as one packet.
-func (r *run) view() *buffer.View {
-	if len(r.more) == 0 {
-		return buffer.NewViewWithData(r.raw)
+// buffer is the run as one packet. Its headers are apart from the payload, since the stack copies what holds them where it shares a
+// packet.
+func (r *run) buffer() buffer.Buffer {
+	if len(r.payloads) == 0 {
+		return buffer.MakeWithData(r.raw)
 	}
-	v := buffer.NewViewSize(r.size)
-	b := v.AsSlice()
-	n := copy(b, r.raw)
-	for _, p := range r.more {
-		n += copy(b[n:], p)
-	}
-	if b[0]>>4 == 4 {
+	headers := buffer.NewViewWithData(r.raw[:r.headers])
+	b := headers.AsSlice()
+	if r.network == packet.IPv4HeaderLen {
 		header.IPv4(b).SetTotalLength(uint16(r.size))
 	} else {
-		header.IPv6(b).SetPayloadLength(uint16(r.size - header.IPv6MinimumSize))
+		header.IPv6(b).SetPayloadLength(uint16(r.size - packet.IPv6HeaderLen))
 	}
 	b[r.network+tcpFlags] |= byte(r.ends)
-	return v
+	whole := buffer.MakeWithView(headers)
+	left, room := r.size-r.headers, 0
+	var piece *buffer.View
+	for _, p := range r.payloads {
+		for len(p) > 0 {
+			if room == 0 {
+				room = min(left, pieceSize)
+				piece = buffer.NewView(room)
+			}
+			n := min(len(p), room)
+			_, _ = piece.Write(p[:n]) // there is room
+			p, left, room = p[n:], left-n, room-n
+			if room == 0 {
+				_ = whole.Append(piece) // never fails
+			}
+		}
+	}
+	return whole
 }
 
 // Offsets in the header of TCP (RFC 9293, section 3.1).
