@@ -39,6 +39,7 @@ func memoryTables() []table {
 				{"of unbounded", figure{unit: mbits + "-up", op: ratio, base: unbounded}},
 				{"down Mbit/s", figure{unit: mbits + "-down"}},
 				{"of unbounded", figure{unit: mbits + "-down", op: ratio, base: unbounded}},
+				{"CPU s/GB", figure{unit: "cpu-s/GB"}},
 			},
 		},
 	}

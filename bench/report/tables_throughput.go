@@ -4,7 +4,7 @@ package main
 func onePeer(path string) keys { return keys{keyPath: path, keyPeers: "1"} }
 
 func throughputTables() []table {
-	const mbits, kpps, lost = "Mbit/s", "kpps", "loss-%"
+	const mbits, kpps, lost, work, clientWork = "Mbit/s", "kpps", "loss-%", "cpu-ms/Gbit", "client-cpu-ms/Gbit"
 	order := map[string][]string{keyPath: paths(), keyDirection: {"up", "down"}}
 	direction := func(name string) []column {
 		way := keys{keyDirection: name}
@@ -16,12 +16,23 @@ func throughputTables() []table {
 			{"CPUs", figure{unit: "cpus", keys: way}},
 		}
 	}
+	effort := func(name string) []column {
+		way := keys{keyDirection: name}
+		return []column{
+			{name, figure{unit: work, keys: way}},
+			{"of stock", figure{unit: work, keys: way, op: ratio, base: onePeer("stock")}},
+			{"of bare", figure{unit: work, keys: way, op: ratio, base: onePeer("bare")}},
+			{"the client", figure{unit: clientWork, keys: way}},
+		}
+	}
 	processors := func(name string) []column {
 		way := keys{keyDirection: name}
 		return []column{
 			{name, figure{unit: mbits, keys: way}},
 			{"of one's", figure{unit: mbits, keys: way, op: ratio, base: keys{keyProcs: "1"}}},
 			{"CPUs", figure{unit: "cpus", keys: way}},
+			{"ms/Gbit", figure{unit: work, keys: way}},
+			{"the client", figure{unit: clientWork, keys: way}},
 		}
 	}
 	return []table{
@@ -32,6 +43,12 @@ func throughputTables() []table {
 			note: "bare: wireguard-go from TUN to TUN, no exit; stock: a network stack as wireguard-go's own example has it; plain: the exit without\n" +
 				"limits, caps or rules; exit: with all of them, none of which is reached. Up is from the peer. Baselines know one peer. CPUs:\n" +
 				"of the exit's process alone.",
+		},
+		{
+			title: "What a Gbit of that takes of the exit's process, milliseconds of a processor, and of the client's", topic: topicThroughput,
+			rows: []string{keyStreams, keyPeers, keyPath}, order: order,
+			columns: append(effort("up"), effort("down")...),
+			note: "The server's is not counted. On two processors these three share them, so that a faster exit is less than as much faster.",
 		},
 		{
 			title: "The userspace exit with one processor, and with two, Mbit/s", topic: topicProcessors,
