@@ -19,7 +19,7 @@ import (
 func BenchmarkConnections(b *testing.B) {
 	for _, path := range []string{bare, stock, whole} {
 		b.Run("path="+path, func(b *testing.B) {
-			c := startPath(b, path, 1, 0)
+			c := startPath(b, newSite(b), path, 1, 0)
 			c.Do(b, func() error { // what remains of connections takes ports for a minute
 				return errors.Join(os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("1024 65535"), 0),
 					os.WriteFile("/proc/sys/net/ipv4/tcp_tw_reuse", []byte("1"), 0))

@@ -66,7 +66,7 @@ func BenchmarkDatagrams(b *testing.B) {
 	}
 	for _, path := range []string{bare, stock, whole} {
 		b.Run("path="+path, func(b *testing.B) {
-			c := startPath(b, path, 1, 0)
+			c := startPath(b, newSite(b), path, 1, 0)
 			c.exit.server.serveDatagrams(b)
 			for _, size := range sizes {
 				for _, d := range []direction{up, down} {

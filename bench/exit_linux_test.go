@@ -56,7 +56,7 @@ type exit struct {
 	server *server
 }
 
-// startExit starts an exit, which ends with the benchmark; there is one at a time on a site.
+// startExit starts an exit, which ends with the benchmark; of the kernel dataplane there is one at a time on a site.
 func (s *site) startExit(tb testing.TB, cfg exitConfig) *exit {
 	tb.Helper()
 	key, err := wgtypes.GeneratePrivateKey()

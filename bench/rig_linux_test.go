@@ -15,7 +15,7 @@ import (
 func TestExits(t *testing.T) {
 	for _, path := range []string{bare, stock, plain, whole, inKernel} {
 		t.Run(path, func(t *testing.T) {
-			c := startPath(t, path, 3, 1)
+			c := startPath(t, newSite(t), path, 3, 1)
 			for _, d := range []direction{up, down} {
 				transfer := startBulk(t, c, d, 2)
 				require.Eventually(t, func() bool { return transfer.bytes.Load() > chunk }, patience, time.Millisecond)
@@ -28,7 +28,7 @@ func TestExits(t *testing.T) {
 
 // What an exit is told and tells goes through its process.
 func TestExitAnswers(t *testing.T) {
-	c := startPath(t, inUserspace, 2, 0)
+	c := startPath(t, newSite(t), inUserspace, 2, 0)
 	defer startBulk(t, c, up, 1).stop()
 	key := c.peer.PublicKey
 	require.Eventually(t, func() bool { return c.exit.counters(t, key).Counters.Upload > 0 }, patience, time.Millisecond)

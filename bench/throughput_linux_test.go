@@ -43,10 +43,9 @@ func somePolicy() isolation.Policy {
 	return isolation.Policy{Deny: []isolation.Rule{deny("mail", 25, 465, 587), deny("shares", 139, 445), bad}}
 }
 
-// startPath starts an exit for one path with so many peers, and connects the first.
-func startPath(tb testing.TB, path string, peers, procs int) *client {
+// startPath starts an exit for one path with so many peers, and connects the first. What has no kernel dataplane may share its site.
+func startPath(tb testing.TB, s *site, path string, peers, procs int) *client {
 	tb.Helper()
-	s := newSite(tb)
 	const unbounded = 1 << 30 // flows a second: connections are measured, too
 	cfg := exitConfig{Dataplane: path, MaxProcs: procs, Limits: userspace.Limits{NewFlowsPerSecond: unbounded, NewFlowsBurst: unbounded}}
 	var edits []func(*wgnode.PeerState)
@@ -63,25 +62,31 @@ func startPath(tb testing.TB, path string, peers, procs int) *client {
 }
 
 // BenchmarkThroughput measures TCP between a client and a server, in bits of payload a second at the receiver, through the exit
-// and what it is compared with.
+// and what it is compared with. All of them are there from the start and take turns, so that a machine whose speed changes is as fast
+// for each.
 func BenchmarkThroughput(b *testing.B) {
 	streams, sizes := []int{1, 8}, []int{1, 10_000}
 	if full() {
 		streams, sizes = []int{1, 8, 64}, []int{1, 100, 10_000}
 	}
+	type subject struct {
+		name   string
+		client *client
+	}
+	var subjects []subject
+	s := newSite(b)
 	for _, path := range []string{bare, stock, plain, whole} {
 		for _, peers := range sizes {
-			if peers > 1 && (path == bare || path == stock) {
-				continue
+			if peers == 1 || path == plain || path == whole {
+				subjects = append(subjects, subject{fmt.Sprintf("path=%s/peers=%d", path, peers), startPath(b, s, path, peers, 0)})
 			}
-			b.Run(fmt.Sprintf("path=%s/peers=%d", path, peers), func(b *testing.B) {
-				c := startPath(b, path, peers, 0)
-				for _, d := range []direction{up, down} {
-					for _, n := range streams {
-						b.Run(fmt.Sprintf("direction=%s/streams=%d", d, n), func(b *testing.B) { throughput(b, c, d, n) })
-					}
-				}
-			})
+		}
+	}
+	for _, d := range []direction{up, down} {
+		for _, n := range streams {
+			for _, x := range subjects {
+				b.Run(fmt.Sprintf("%s/direction=%s/streams=%d", x.name, d, n), func(b *testing.B) { throughput(b, x.client, d, n) })
+			}
 		}
 	}
 }
@@ -91,7 +96,7 @@ func BenchmarkProcessors(b *testing.B) {
 	const streams = 8
 	for _, procs := range []int{1, 2} {
 		b.Run(fmt.Sprintf("path=%s/procs=%d", whole, procs), func(b *testing.B) {
-			c := startPath(b, whole, 1, procs)
+			c := startPath(b, newSite(b), whole, 1, procs)
 			for _, d := range []direction{up, down} {
 				b.Run(fmt.Sprintf("direction=%s/streams=%d", d, streams), func(b *testing.B) { throughput(b, c, d, streams) })
 			}
