@@ -25,8 +25,10 @@ const (
 type kernel interface {
 	// write carries out one request. Errors match the errno.
 	write(operation, *tc.Object) error
-	// dump calls the functions for what is on the devices.
+	// dump calls the functions for what is on the devices. Without one for qdiscs, which take most of the time, it reads none.
 	dump(devices []Device, qdisc func(device int, q seenQdisc), class func(device int, c seenClass)) error
+	// changed reports whether anybody, also who writes here, may have changed a qdisc or a class of the devices since it was last called.
+	changed(devices []Device) (bool, error)
 	close() error
 }
 
@@ -39,6 +41,7 @@ type seenQdisc struct {
 
 type seenClass struct {
 	id, parent uint32
+	queue      uint32 // its handle; 0 where the kernel's default is, or none
 	params     classParams
 }
 
@@ -47,6 +50,7 @@ type seenClass struct {
 type socket struct {
 	tc     *tc.Tc
 	reader *netlink.Conn
+	events *events
 }
 
 func dial(netns int) (kernel, error) {
@@ -60,10 +64,16 @@ func dial(netns int) (kernel, error) {
 	if err != nil {
 		return nil, errors.Join(err, writer.Close())
 	}
-	return &socket{tc: writer, reader: reader}, nil
+	events, err := listen(netns)
+	if err != nil {
+		return nil, errors.Join(err, reader.Close(), writer.Close())
+	}
+	return &socket{tc: writer, reader: reader, events: events}, nil
 }
 
-func (s *socket) close() error { return errors.Join(s.tc.Close(), s.reader.Close()) }
+func (s *socket) close() error { return errors.Join(s.tc.Close(), s.reader.Close(), s.events.close()) }
+
+func (s *socket) changed(devices []Device) (bool, error) { return s.events.any(devices) }
 
 func (s *socket) write(op operation, o *tc.Object) error {
 	if o.Kind == "tbf" {
@@ -84,12 +94,39 @@ func (s *socket) write(op operation, o *tc.Object) error {
 }
 
 func (s *socket) dump(devices []Device, qdisc func(int, seenQdisc), class func(int, seenClass)) error {
+	if qdisc != nil {
+		if err := s.dumpQdiscs(devices, qdisc); err != nil {
+			return err
+		}
+	}
+	for i, d := range devices {
+		// Those of qdisc 1: alone: an fq_codel shows its flows as classes, too.
+		err := s.each(unix.RTM_GETTCLASS, tcmsg{ifindex: uint32(d.Index), parent: rootHandle}, func(m tcmsg, attributes []byte) error {
+			c := seenClass{id: m.handle, parent: m.parent, queue: m.info}
+			err := parse(attributes, func(kind string, options []byte) error {
+				if kind != "htb" {
+					return nil
+				}
+				return c.parse(options)
+			})
+			class(i, c)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("device %s: %w", d.Name, err)
+		}
+	}
+	return nil
+}
+
+// dumpQdiscs reads those of the devices. The kernel shows the qdiscs of all devices, and begins each message of the dump with a walk
+// over those that it has shown: with thousands of leaves that takes most of the time of a dump of all.
+func (s *socket) dumpQdiscs(devices []Device, qdisc func(int, seenQdisc)) error {
 	index := make(map[uint32]int, len(devices))
 	for i, d := range devices {
 		index[uint32(d.Index)] = i
 	}
-	// The kernel shows the qdiscs of all devices.
-	err := s.each(unix.RTM_GETQDISC, tcmsg{}, func(m tcmsg, attributes []byte) error {
+	return s.each(unix.RTM_GETQDISC, tcmsg{}, func(m tcmsg, attributes []byte) error {
 		i, ok := index[m.ifindex]
 		if !ok {
 			return nil
@@ -102,33 +139,17 @@ func (s *socket) dump(devices []Device, qdisc func(int, seenQdisc), class func(i
 		qdisc(i, q)
 		return err
 	})
-	for i, d := range devices {
-		if err != nil {
-			break
-		}
-		// Those of qdisc 1: alone: an fq_codel shows its flows as classes, too.
-		err = s.each(unix.RTM_GETTCLASS, tcmsg{ifindex: uint32(d.Index), parent: rootHandle}, func(m tcmsg, attributes []byte) error {
-			c := seenClass{id: m.handle, parent: m.parent}
-			err := parse(attributes, func(kind string, options []byte) error {
-				if kind != "htb" {
-					return nil
-				}
-				return c.parse(options)
-			})
-			class(i, c)
-			return err
-		})
-		if err != nil {
-			err = fmt.Errorf("device %s: %w", d.Name, err)
-		}
-	}
-	return err
 }
 
 // tcmsg is struct tcmsg of linux/rtnetlink.h.
-type tcmsg struct{ ifindex, handle, parent uint32 }
+type tcmsg struct{ ifindex, handle, parent, info uint32 }
 
 const tcmsgLen = 20
+
+func parseTcmsg(b []byte) tcmsg {
+	number := binary.NativeEndian.Uint32
+	return tcmsg{ifindex: number(b[4:]), handle: number(b[8:]), parent: number(b[12:]), info: number(b[16:])}
+}
 
 // each dumps, and calls fn for each object.
 func (s *socket) each(kind netlink.HeaderType, request tcmsg, fn func(tcmsg, []byte) error) error {
@@ -149,7 +170,7 @@ func (s *socket) each(kind netlink.HeaderType, request tcmsg, fn func(tcmsg, []b
 		case len(m.Data) < tcmsgLen:
 			first = fmt.Errorf("netlink: a message of %d bytes is too short", len(m.Data))
 		default:
-			first = fn(tcmsg{binary.NativeEndian.Uint32(m.Data[4:]), binary.NativeEndian.Uint32(m.Data[8:]), binary.NativeEndian.Uint32(m.Data[12:])}, m.Data[tcmsgLen:])
+			first = fn(parseTcmsg(m.Data), m.Data[tcmsgLen:])
 		}
 	}
 	return first

@@ -25,6 +25,7 @@ type world struct {
 	planner *shaping.Planner
 
 	requests int
+	surveys  int // dumps with qdiscs
 	fail     func(op operation, o *tc.Object) (err error, done bool)
 	queue    queueKind // if set, the best that is there
 }
@@ -107,6 +108,13 @@ func (k watched) write(op operation, o *tc.Object) error {
 		}
 	}
 	return k.kernel.write(op, o)
+}
+
+func (k watched) dump(devices []Device, qdisc func(int, seenQdisc), class func(int, seenClass)) error {
+	if qdisc != nil {
+		k.w.surveys++
+	}
+	return k.kernel.dump(devices, qdisc, class)
 }
 
 func (w *world) config() Config {

@@ -9,63 +9,6 @@ import (
 	"slices"
 )
 
-// found is what a device has.
-type found struct {
-	root     bool // the root qdisc is ours
-	classes  map[Class]foundClass
-	tbfs     int
-	fqCodels int
-}
-
-type foundClass struct {
-	parent Class // 0 for a class at the top, such as the root class
-	side   side
-}
-
-// look reads what the kernel has.
-func (t *Tree) look() ([]found, error) {
-	all := make([]found, len(t.config.Devices))
-	for i := range all {
-		all[i].classes = make(map[Class]foundClass)
-	}
-	queues := make([]map[uint32]queueParams, len(all))
-	qdisc := func(device int, q seenQdisc) {
-		f := &all[device]
-		switch {
-		case q.parent == noParent:
-			f.root = q.kind == "htb" && q.handle == rootHandle && q.defaultClass == 0
-			return
-		case q.queue.kind == queueTbf:
-			f.tbfs++
-		case q.queue.kind == queueFqCodel:
-			f.fqCodels++
-		}
-		if queues[device] == nil {
-			queues[device] = make(map[uint32]queueParams)
-		}
-		if q.handle != queueHandle(Class(q.parent&0xffff)) {
-			q.queue = queueParams{kind: queueForeign}
-		}
-		queues[device][q.parent] = q.queue
-	}
-	class := func(device int, c seenClass) {
-		f := foundClass{side: side{class: c.params, queue: queues[device][c.id]}}
-		if c.parent != noParent {
-			f.parent = Class(c.parent & 0xffff)
-		}
-		all[device].classes[Class(c.id&0xffff)] = f
-	}
-	if err := t.kernel.dump(t.config.Devices, qdisc, class); err != nil {
-		return nil, fmt.Errorf("htb: read the trees: %w", err)
-	}
-	for i := range all {
-		if !all[i].root {
-			clear(all[i].classes) // they go when the root qdisc is replaced
-		}
-	}
-	return all, nil
-}
-
 // restore fills an empty pool with what has the shape of a tree, and the same parent on all devices that have it.
 func (t *Tree) restore(all []found) {
 	for _, f := range all {
@@ -222,8 +165,10 @@ func (t *Tree) forget() {
 
 // Sync reads the trees and mends what others changed: root qdiscs, classes and queues that are gone or have other parameters,
 // and classes that are nobody's. It returns what it found in words, by device, and writes nothing if it found nothing. Free
-// slots are no concern of it. An error says what could not be mended. Others wait while it reads (a quarter of a
-// second for 20,000 leaves) and deletes what is nobody's; while it mends they have their turn between one class and the next.
+// slots are no concern of it. An error says what could not be mended. It reads the classes each time, and their queues, which
+// take the kernel several times as long, unless nobody has written a qdisc or class of the devices since it last did, this tree
+// included. Others wait while it reads and deletes what is nobody's; while it mends they have their turn between one class and the
+// next.
 func (t *Tree) Sync(ctx context.Context) ([]string, error) {
 	words, again, err := t.survey(ctx)
 	errs := []error{err}
@@ -255,7 +200,7 @@ func (t *Tree) survey(ctx context.Context) (words []string, again []Class, err e
 	if err := t.freshen(ctx, len(t.stale)); err != nil {
 		t.log.Debug("cannot bring all queues up to date before a sync", "error", err)
 	}
-	all, err := t.look()
+	all, err := t.lookAgain()
 	if err != nil {
 		return nil, nil, err
 	}

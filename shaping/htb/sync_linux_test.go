@@ -58,6 +58,73 @@ func TestSyncSaysWhatItMended(t *testing.T) {
 	mends("up0: the root qdisc is not there, nor what was below it")
 }
 
+// TestSyncReadsQueuesThatMayHaveChanged is that it spares itself the qdiscs only while nobody has written anything.
+func TestSyncReadsQueuesThatMayHaveChanged(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	elsewhere := Device{Name: "other0", Index: w.addIFB(t, "other0")}
+	other, err := tc.Open(&tc.Config{NetNS: w.netns})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, other.Close()) }()
+	config := w.config()
+	config.still = true
+	tree := w.open(t, config)
+	require.NoError(t, tree.Root(ctx, shaping.Limit{}))
+	c, err := tree.Claim(ctx, 0, shaping.Limit{Download: 20e6})
+	require.NoError(t, err)
+	sync := func() (words []string, surveys int) {
+		t.Helper()
+		before := w.surveys
+		words, err := tree.Sync(ctx)
+		require.NoError(t, err)
+		return words, w.surveys - before
+	}
+	reads := func(want int, why string) {
+		t.Helper()
+		words, surveys := sync()
+		require.Empty(t, words)
+		require.Equal(t, want, surveys, why)
+	}
+	mends := func(want string) {
+		t.Helper()
+		words, surveys := sync()
+		require.Equal(t, []string{want}, words)
+		require.Equal(t, 1, surveys)
+		reads(1, "it has mended something")
+		reads(0, "all is as it was")
+	}
+	reads(1, "for the first time")
+	reads(0, "all is as it was")
+	require.NoError(t, other.Qdisc().Add(rootObject(uint32(elsewhere.Index))))
+	reads(0, "that is no device of the tree's")
+	require.NoError(t, tree.Change(ctx, c, shaping.Limit{Download: 30e6}))
+	reads(1, "the tree has changed it")
+	reads(0, "all is as it was")
+
+	up := uint32(w.devices[1].Index)
+	k, err := dial(w.netns)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, k.close()) }()
+	smaller := queueParams{kind: tree.queueKind, limit: 3, longest: 3000, quantum: 300}
+	require.NoError(t, k.write(changeQdisc, smaller.object(up, c, false)))
+	mends("up0: the queue of class 1:2 has other parameters")
+	require.NoError(t, other.Class().Replace(classParams{rate: 2, ceil: 2}.object(up, c, classID(rootClass))))
+	mends("up0: class 1:2 has other parameters")
+	require.NoError(t, other.Class().Delete(classParams{}.object(up, c, 0)))
+	mends("up0: class 1:2 is not there")
+	for range 5000 { // more than the socket keeps
+		require.NoError(t, other.Class().Replace(classParams{rate: 2, ceil: 2}.object(up, c, classID(rootClass))))
+	}
+	mends("up0: class 1:2 has other parameters")
+
+	// What is said of the classes is looked at in any case.
+	require.NoError(t, other.Qdisc().Delete(rootObject(up)))
+	changed, err := tree.kernel.changed(config.Devices)
+	require.NoError(t, err)
+	require.True(t, changed)
+	mends("up0: the root qdisc is not there, nor what was below it")
+}
+
 // TestForeignQdiscsDoNotMatter has a kind in the namespace that go-tc cannot read.
 func TestForeignQdiscsDoNotMatter(t *testing.T) {
 	w := newWorld(t)

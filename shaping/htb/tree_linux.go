@@ -94,6 +94,7 @@ type Tree struct {
 	pool      *pool
 	nodes     [lastClass + 1]*node // what is known of the kernel's classes
 	roots     [maxDevices]bool     // which devices have the root qdisc
+	asRead    bool                 // nodes and roots are what was read last: nothing was written since
 	rooted    bool                 // by Root
 	queueKind queueKind            // queueNone until one was tried
 	stale     map[Class]struct{}   // leaves whose queues are still sized for other ceilings above

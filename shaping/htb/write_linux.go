@@ -14,6 +14,7 @@ import (
 // write carries out one request for a class.
 func (t *Tree) write(op operation, o *tc.Object, device int, c Class) error {
 	t.written.Add(1)
+	t.asRead = false
 	err := t.kernel.write(op, o)
 	switch {
 	case err == nil:
