@@ -35,8 +35,10 @@ type Dataplane struct {
 	turn  chan struct{}
 	links *link.Conn
 	nft   *nft.Conn
-	reads *nft.Conn // for what is only looked at, which no change waits for
-	lock  *net.UnixListener
+	// What is only looked at, which no change waits for: counters and quotas by objects, all else by reads.
+	reads   *nft.Conn
+	objects *nft.Reader
+	lock    *net.UnixListener
 	// chosen is never DriverAuto; flowsKnown says that conntrack's flows can be listed and ended, unserved that the former key
 	// which the node has is of no use with the module.
 	chosen     Driver
@@ -166,6 +168,9 @@ func (dp *Dataplane) start(ctx context.Context, want wgnode.State) (wgnode.Datap
 	if dp.reads, err = nft.Dial(); err != nil {
 		return wgnode.DataplaneInfo{}, err
 	}
+	if dp.objects, err = nft.DialReader(); err != nil {
+		return wgnode.DataplaneInfo{}, err
+	}
 	if dp.chosen, err = dp.driver(); err != nil {
 		return wgnode.DataplaneInfo{}, err
 	}
@@ -215,25 +220,6 @@ func (dp *Dataplane) newDevice() wgdev.Device {
 	return wgdev.NewTUN(dp.links)
 }
 
-func (dp *Dataplane) limitations() (list []string, err error) {
-	if dp.chosen == DriverTUN {
-		list = append(list, "no WireGuard module is used: wireguard-go in this process encrypts, at a part of the module's speed, and sessions end with the process")
-	}
-	if dp.unserved {
-		list = append(list, "the WireGuard module has one key for each interface: who has the node's former key cannot connect; to serve "+
-			"both for a while, start with wireguard-go in its place (Config.Driver: DriverTUN) or the userspace dataplane")
-	}
-	if s := dp.tree.Stats(); s.Classes > 0 && !s.FqCodel {
-		list = append(list, "the kernel has no fq_codel: flows of one peer share a plain queue")
-	}
-	if !dp.flowsKnown {
-		list = append(list, "the kernel has no nf_conntrack_netlink (load it with: modprobe nf_conntrack_netlink): what still comes for a "+
-			"removed peer reaches the next one with its address, until conntrack forgets the flow")
-	}
-	guests, err := dp.guestLimitations()
-	return append(list, guests...), err
-}
-
 func (dp *Dataplane) setLife(l lifecycle) {
 	dp.mu.Lock()
 	defer dp.mu.Unlock()
@@ -281,6 +267,9 @@ func (dp *Dataplane) end(keep bool) error {
 		if conn != nil {
 			errs = append(errs, conn.Close())
 		}
+	}
+	if dp.objects != nil {
+		errs = append(errs, dp.objects.Close())
 	}
 	if dp.links != nil {
 		errs = append(errs, dp.links.Close())

@@ -17,7 +17,7 @@ func (dp *Dataplane) takeLast() error {
 	}
 	var names []string
 	dp.records.quotas(func(_ *meter, object string) { names = append(names, object) })
-	quotas, err := dp.readObjects(dp.reads, true, names)
+	quotas, err := dp.readQuotas(names)
 	if err != nil {
 		return fmt.Errorf("read the last quotas: %w", err)
 	}

@@ -27,7 +27,7 @@ func (dp *Dataplane) lookAtQuotas(ctx context.Context) error {
 	if len(counted) == 0 {
 		return nil
 	}
-	quotas, err := dp.readObjects(dp.reads, true, slices.Collect(maps.Keys(counted)))
+	quotas, err := dp.readQuotas(slices.Collect(maps.Keys(counted)))
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
@@ -13,14 +14,6 @@ import (
 	"github.com/waylume/waylume/wgnode/kernel/internal/nft"
 	"github.com/waylume/waylume/wgnode/kernel/internal/rules"
 	"github.com/waylume/waylume/wgnode/kernel/internal/wgdev"
-)
-
-// What decides whether counters and quotas are read by their names or in a dump of all there are. By its name the kernel finds an
-// object at once, and answers with a message of its own; in a dump it goes on from the first object for each part.
-const (
-	namedCost   = 3 // of an object by its name, in objects of a dump
-	maxDump     = 100_000
-	objectsEach = 3 // about: a subject has two counters, and up to two quotas
 )
 
 // Stats reads the kernel's counters; handshakes and endpoints, which the device gives for all peers at once, only when the
@@ -72,24 +65,25 @@ func (dp *Dataplane) Stats(ctx context.Context, query wgnode.StatsQuery) (wgnode
 
 // stats reads the counters of some subjects.
 func (dp *Dataplane) stats(conn *nft.Conn, peers []*peer, accounts []*account) (stats wgnode.Stats, err error) {
-	read, err := dp.reader(conn, peers, accounts)
+	meters := make([]*meter, 0, len(peers)+len(accounts))
+	for _, p := range peers {
+		meters = append(meters, &p.meter)
+	}
+	for _, a := range accounts {
+		meters = append(meters, &a.meter)
+	}
+	counters, err := dp.readMeters(meters)
 	if err != nil {
 		return wgnode.Stats{}, err
 	}
-	counters := func(m *meter) (quota.Counters, bool) {
-		c, ok := read(m.name)
-		if !ok {
-			c = dp.lastSeen(m.name, m.seed)
-		}
-		return c, m.usedUp(c)
+	stats.Peers = slices.Grow(stats.Peers, len(peers))
+	for i, p := range peers {
+		c := counters[i]
+		stats.Peers = append(stats.Peers, wgnode.PeerStats{PublicKey: p.state.PublicKey, Counters: c, Depleted: p.meter.usedUp(c)})
 	}
-	for _, p := range peers {
-		c, depleted := counters(&p.meter)
-		stats.Peers = append(stats.Peers, wgnode.PeerStats{PublicKey: p.state.PublicKey, Counters: c, Depleted: depleted})
-	}
-	for _, a := range accounts {
-		c, depleted := counters(&a.meter)
-		stats.Accounts = append(stats.Accounts, wgnode.AccountStats{ID: a.state.ID, Counters: c, Depleted: depleted})
+	for i, a := range accounts {
+		c := counters[len(peers)+i]
+		stats.Accounts = append(stats.Accounts, wgnode.AccountStats{ID: a.state.ID, Counters: c, Depleted: a.meter.usedUp(c)})
 	}
 	stats.Dropped, err = dp.dropped(conn)
 	return stats, err
@@ -135,42 +129,46 @@ func (dp *Dataplane) asked(query wgnode.StatsQuery) (peers []*peer, accounts []*
 	return peers, accounts
 }
 
-// reader reads the counters of meters with one or a few requests, and then gives each meter's.
-func (dp *Dataplane) reader(conn *nft.Conn, peers []*peer, accounts []*account) (func(name string) (quota.Counters, bool), error) {
-	names := make([]string, 0, 2*(len(peers)+len(accounts)))
-	for _, p := range peers {
-		names = append(names, p.meter.name+endDown, p.meter.name+endUp)
+// readMeters reads the counters of each meter; where somebody took them away, they are those that were last read.
+func (dp *Dataplane) readMeters(meters []*meter) ([]quota.Counters, error) {
+	names := make([]string, 0, 2*len(meters))
+	for _, m := range meters {
+		names = append(names, m.name+endDown, m.name+endUp)
 	}
-	for _, a := range accounts {
-		names = append(names, a.meter.name+endDown, a.meter.name+endUp)
-	}
-	counters, err := dp.readObjects(conn, false, names)
+	read := make([]uint64, len(names))
+	there := make([]bool, len(names))
+	inet, _ := rules.Tables(dp.cfg.Interface)
+	err := dp.objects.Named(inet, false, names, func(i int, o nft.Object) { read[i], there[i] = o.Bytes, true })
 	if err != nil {
 		return nil, err
 	}
-	return func(name string) (quota.Counters, bool) {
-		down, ok := counters[name+endDown]
-		c := quota.Counters{Download: down.Bytes, Upload: counters[name+endUp].Bytes}
-		if ok {
-			dp.see(name, c)
+	counters := make([]quota.Counters, len(meters))
+	for i, m := range meters {
+		down, up := 2*i, 2*i+1
+		if !there[down] {
+			counters[i] = dp.lastSeen(m.name, m.seed)
+			continue
 		}
-		return c, ok
-	}, nil
+		counters[i] = quota.Counters{Download: read[down], Upload: read[up]}
+		dp.see(m.name, counters[i])
+	}
+	return counters, nil
 }
 
-// readObjects reads counters or quotas: at least those with these names that there are.
-func (dp *Dataplane) readObjects(conn *nft.Conn, quotas bool, names []string) (map[string]nft.Object, error) {
+// readQuotas reads the quotas with these names that there are.
+func (dp *Dataplane) readQuotas(names []string) (map[string]nft.Object, error) {
+	read := make([]nft.Object, len(names))
 	inet, _ := rules.Tables(dp.cfg.Interface)
-	dp.mu.RLock()
-	all := objectsEach * len(dp.records.subjects)
-	dp.mu.RUnlock()
-	switch {
-	case len(names)*namedCost <= all || all > maxDump:
-		return conn.Named(inet, quotas, names)
-	case quotas:
-		return conn.Quotas(inet)
+	if err := dp.objects.Named(inet, true, names, func(i int, o nft.Object) { read[i] = o }); err != nil {
+		return nil, err
 	}
-	return conn.Counters(inet)
+	quotas := make(map[string]nft.Object, len(names))
+	for i, name := range names {
+		if read[i].Quota {
+			quotas[name] = read[i]
+		}
+	}
+	return quotas, nil
 }
 
 func (dp *Dataplane) dropped(conn *nft.Conn) (map[string]uint64, error) {

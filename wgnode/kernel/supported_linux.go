@@ -88,3 +88,23 @@ func explainTables(err error) error {
 	}
 	return fmt.Errorf("ask nftables for its tables: %w", err)
 }
+
+// limitations are what this host keeps a running dataplane from doing, in words for a person.
+func (dp *Dataplane) limitations() (list []string, err error) {
+	if dp.chosen == DriverTUN {
+		list = append(list, "no WireGuard module is used: wireguard-go in this process encrypts, at a part of the module's speed, and sessions end with the process")
+	}
+	if dp.unserved {
+		list = append(list, "the WireGuard module has one key for each interface: who has the node's former key cannot connect; to serve "+
+			"both for a while, start with wireguard-go in its place (Config.Driver: DriverTUN) or the userspace dataplane")
+	}
+	if s := dp.tree.Stats(); s.Classes > 0 && !s.FqCodel {
+		list = append(list, "the kernel has no fq_codel: flows of one peer share a plain queue")
+	}
+	if !dp.flowsKnown {
+		list = append(list, "the kernel has no nf_conntrack_netlink (load it with: modprobe nf_conntrack_netlink): what still comes for a "+
+			"removed peer reaches the next one with its address, until conntrack forgets the flow")
+	}
+	guests, err := dp.guestLimitations()
+	return append(list, guests...), err
+}

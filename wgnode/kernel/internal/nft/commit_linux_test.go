@@ -1,6 +1,8 @@
 package nft_test
 
 import (
+	"os"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -46,7 +48,7 @@ func TestUnchanged(t *testing.T) {
 	require.NoError(t, own.Commit(set("second")))
 	require.NoError(t, own.Commit(&nft.Batch{}))
 	require.True(t, unchanged(), "by its own changes")
-	_, err := own.Named(table, false, []string{"first"})
+	_, err := own.Object(table, "first", false)
 	require.NoError(t, err)
 	require.True(t, unchanged(), "by reading")
 
@@ -93,15 +95,48 @@ func TestNamed(t *testing.T) {
 		b.DeleteTable(table)
 		require.NoError(t, conn.Commit(b))
 	}()
-	got, err := conn.Named(table, false, append(names, "quota"))
-	require.NoError(t, err)
-	require.Equal(t, want, got)
-	got, err = conn.Named(table, true, []string{"quota", names[1]})
-	require.NoError(t, err)
-	require.Equal(t, map[string]nft.Object{"quota": {Quota: true, Bytes: 7, Used: 5, Over: true}}, got)
-	got, err = conn.Named(nft.Table{Family: nft.Inet, Name: "nowhere"}, false, names)
-	require.NoError(t, err)
-	require.Empty(t, got)
+	r := dialReader(t)
+	for range 2 {
+		require.Equal(t, want, named(t, r, table, false, append(names, "quota")))
+	}
+	quotas := map[string]nft.Object{"quota": {Quota: true, Bytes: 7, Used: 5, Over: true}}
+	require.Equal(t, quotas, named(t, r, table, true, []string{"quota", names[1]}))
+	require.Empty(t, named(t, r, nft.Table{Family: nft.Inet, Name: "nowhere"}, false, names))
+	require.Empty(t, named(t, r, table, false, nil))
+
+	var group sync.WaitGroup
+	at := make([]map[string]nft.Object, 3)
+	for i := range at {
+		group.Go(func() { at[i] = named(t, r, table, false, names) })
+	}
+	group.Wait()
+	require.Equal(t, []map[string]nft.Object{want, want, want}, at, "at once")
+	require.NoError(t, r.Close())
+	require.NoError(t, r.Close())
+	require.ErrorIs(t, r.Named(table, false, names, nil), os.ErrClosed)
+}
+
+// named reads objects by their names, in any goroutine.
+func named(tb testing.TB, r *nft.Reader, t nft.Table, quota bool, names []string) map[string]nft.Object {
+	var mu sync.Mutex
+	got := make(map[string]nft.Object)
+	err := r.Named(t, quota, names, func(i int, o nft.Object) {
+		mu.Lock()
+		defer mu.Unlock()
+		got[names[i]] = o
+	})
+	if err != nil {
+		tb.Error(err)
+	}
+	return got
+}
+
+func dialReader(tb testing.TB) *nft.Reader {
+	tb.Helper()
+	r, err := nft.DialReader()
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, r.Close()) })
+	return r
 }
 
 func dial(tb testing.TB) *nft.Conn {

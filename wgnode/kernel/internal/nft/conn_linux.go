@@ -122,54 +122,34 @@ func (c *Conn) dumpOnce(kind uint16, family Family, data []byte, yield func(data
 	}
 }
 
-// maxRequests is how many requests are sent at once: the answers, some 5 KB each as the kernel counts, must fit into the socket.
-const maxRequests = 256
-
-// getMany asks for many things at once, and passes over those that are not there.
-func (c *Conn) getMany(kind uint16, family Family, requests [][]byte, yield func(data []byte)) error {
-	messages := make([]netlink.Message, len(requests))
-	for i, data := range requests {
-		messages[i] = netlink.Message{
-			Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind), Flags: netlink.Request},
-			Data:   append(header(make([]byte, 0, 4+len(data)), family, 0), data...),
-		}
-	}
+// get asks for one thing. It is an error that matches os.ErrNotExist if that is not there.
+func (c *Conn) get(kind uint16, family Family, data []byte) ([]byte, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	sent, err := c.socket.SendMessages(messages)
+	sent, err := c.socket.SendMessages([]netlink.Message{{
+		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind), Flags: netlink.Request},
+		Data:   append(header(make([]byte, 0, 4+len(data)), family, 0), data...),
+	}})
 	if err != nil {
-		return fmt.Errorf("nft: send %d requests: %w", len(messages), err)
+		return nil, fmt.Errorf("nft: send a request: %w", err)
 	}
-	// Numbers go round after 32 bits: how far one is behind the first says whether it is one of these.
-	first, n := sent[0].Header.Sequence, uint32(len(sent))
-	for answered := uint32(0); answered < n; {
+	for sequence := sent[0].Header.Sequence; ; {
 		answers, err := c.socket.Receive()
 		var refused *netlink.OpError
 		switch {
 		case err == nil:
 			for _, m := range answers {
-				if i := m.Header.Sequence - first; i < n && m.Header.Type>>8 == unix.NFNL_SUBSYS_NFTABLES && len(m.Data) >= 4 {
-					yield(m.Data[4:])
-					answered = i + 1
+				if m.Header.Sequence == sequence && m.Header.Type>>8 == unix.NFNL_SUBSYS_NFTABLES && len(m.Data) >= 4 {
+					return m.Data[4:], nil
 				} // else of a former request
 			}
 		case !errors.As(err, &refused) || refused.Sequence == 0:
-			return fmt.Errorf("nft: receive an answer: %w", err)
-		case refused.Sequence-first >= n: // of a former request
+			return nil, fmt.Errorf("nft: receive an answer: %w", err)
+		case refused.Sequence != sequence: // of a former request
 		case errors.Is(err, unix.ENOENT):
-			answered = refused.Sequence - first + 1
+			return nil, os.ErrNotExist
 		default:
-			return fmt.Errorf("nft: receive an answer: %w", err)
+			return nil, fmt.Errorf("nft: receive an answer: %w", err)
 		}
 	}
-	return nil
-}
-
-// get asks for one thing. It is an error that matches os.ErrNotExist if that is not there.
-func (c *Conn) get(kind uint16, family Family, data []byte) (answer []byte, err error) {
-	err = c.getMany(kind, family, [][]byte{data}, func(data []byte) { answer = data })
-	if err == nil && answer == nil {
-		err = os.ErrNotExist
-	}
-	return answer, err
 }

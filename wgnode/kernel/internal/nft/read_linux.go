@@ -266,22 +266,8 @@ func parseElement(data []byte) (key Key, value Value) {
 
 // Objects reads all counters and quotas of a table.
 func (c *Conn) Objects(t Table) (map[string]Object, error) {
-	return c.objects(t, attrString(nil, unix.NFTA_OBJ_TABLE, t.Name))
-}
-
-// Counters reads all counters of a table.
-func (c *Conn) Counters(t Table) (map[string]Object, error) {
-	return c.objects(t, attr32(attrString(nil, unix.NFTA_OBJ_TABLE, t.Name), unix.NFTA_OBJ_TYPE, unix.NFT_OBJECT_COUNTER))
-}
-
-// Quotas reads all quotas of a table.
-func (c *Conn) Quotas(t Table) (map[string]Object, error) {
-	return c.objects(t, attr32(attrString(nil, unix.NFTA_OBJ_TABLE, t.Name), unix.NFTA_OBJ_TYPE, unix.NFT_OBJECT_QUOTA))
-}
-
-func (c *Conn) objects(t Table, request []byte) (map[string]Object, error) {
 	var objects map[string]Object
-	err := c.dump(unix.NFT_MSG_GETOBJ, t.Family, request,
+	err := c.dump(unix.NFT_MSG_GETOBJ, t.Family, attrString(nil, unix.NFTA_OBJ_TABLE, t.Name),
 		func() { objects = make(map[string]Object) },
 		func(data []byte) {
 			if table, name, o := ParseObject(data); table == t.Name {
@@ -301,45 +287,27 @@ func (c *Conn) Object(t Table, name string, quota bool) (Object, error) {
 	if err != nil {
 		return Object{}, fmt.Errorf("read object %s: %w", name, err)
 	}
-	_, _, o := ParseObject(data)
-	return o, nil
-}
-
-// Named reads the counters, or the quotas, that have these names, and passes over those that are not there. For many of them it
-// takes less time than [Conn.Counters] of a table with tens of thousands, through which the kernel goes from the beginning for
-// each part of a dump.
-func (c *Conn) Named(t Table, quota bool, names []string) (map[string]Object, error) {
-	kind := uint32(unix.NFT_OBJECT_COUNTER)
-	if quota {
-		kind = unix.NFT_OBJECT_QUOTA
-	}
-	objects := make(map[string]Object, len(names))
-	requests := make([][]byte, 0, maxRequests)
-	for some := range slices.Chunk(names, maxRequests) {
-		requests = requests[:0]
-		for _, name := range some {
-			requests = append(requests, attr32(objectName(t, name), unix.NFTA_OBJ_TYPE, kind))
-		}
-		err := c.getMany(unix.NFT_MSG_GETOBJ, t.Family, requests, func(data []byte) {
-			_, name, o := ParseObject(data)
-			objects[name] = o
-		})
-		if err != nil {
-			return nil, fmt.Errorf("read %d objects: %w", len(some), err)
-		}
-	}
-	return objects, nil
+	return parseObject(data), nil
 }
 
 // ParseObject reads the attributes of a message about an object.
 func ParseObject(data []byte) (table, name string, o Object) {
-	var payload []byte
 	walk(data, func(kind uint16, data []byte) {
 		switch kind {
 		case unix.NFTA_OBJ_TABLE:
 			table = text(data)
 		case unix.NFTA_OBJ_NAME:
 			name = text(data)
+		}
+	})
+	return table, name, parseObject(data)
+}
+
+// parseObject is ParseObject for who knows the name, and allocates nothing.
+func parseObject(data []byte) (o Object) {
+	var payload []byte
+	walk(data, func(kind uint16, data []byte) {
+		switch kind {
 		case unix.NFTA_OBJ_TYPE:
 			o.Quota = number32(data) == unix.NFT_OBJECT_QUOTA
 		case unix.NFTA_OBJ_DATA:
@@ -358,5 +326,5 @@ func ParseObject(data []byte) (table, name string, o Object) {
 			o.Packets = number64(data)
 		}
 	})
-	return table, name, o
+	return o
 }
