@@ -4,17 +4,17 @@ package quota
 // amounts left, so that a budget means the same whenever it reaches the executor, however much passed meanwhile. Budgets
 // are comparable: equal ones are in force alike. The zero Budget refuses nothing and reports nothing.
 type Budget struct {
-	// Limited is false when there is no cap; then Limit and AtEnd mean nothing.
-	Limited bool
 	// Limit is the value that the counter may reach and not pass, or with Throttle the one beyond which packets are
 	// slow. At Limit the budget is depleted.
 	Limit uint64
+	// Mark is a value at which the executor reports that the counter reached it; 0 for none.
+	Mark uint64
+	// Limited is false when there is no cap; then Limit and AtEnd mean nothing.
+	Limited bool
 	// Counted names the counter.
 	Counted Counted
 	// AtEnd is what happens at Limit.
 	AtEnd Action
-	// Mark is a value at which the executor reports that the counter reached it; 0 for none.
-	Mark uint64
 }
 
 // Roomier reports whether b lets packets pass that old, used up, would not. Ledger and every executor must agree on it: it is what

@@ -65,7 +65,7 @@ var directionNames = names[Direction]{what: "direction", list: []string{"downloa
 func (d Direction) String() string { return directionNames.text(d) }
 
 // Counted says which directions use up a cap.
-type Counted int
+type Counted int8
 
 const (
 	// CountBoth counts download and upload together.
@@ -93,7 +93,7 @@ func (c Counted) MarshalText() ([]byte, error) { return countedNames.marshal(c) 
 func (c *Counted) UnmarshalText(text []byte) error { return countedNames.unmarshal(c, text) }
 
 // Action is what happens when a cap is used up.
-type Action int
+type Action int8
 
 const (
 	// Block refuses all packets of the subject, in both directions, until there is more to use.

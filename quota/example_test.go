@@ -58,7 +58,7 @@ func ExampleLedger() {
 	// next period: 2026-03-28 23:00:00 +0000 UTC
 	// period started after 1: 5GiB of 5GiB, used up before
 	// next period: 2026-03-29 22:00:00 +0000 UTC
-	// {Limited:true Limit:10737418240 Counted:both AtEnd:block Mark:9663676416}
+	// {Limit:10737418240 Mark:9663676416 Limited:true Counted:both AtEnd:block}
 }
 
 func ExampleCap_Validate() {

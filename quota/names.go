@@ -7,7 +7,7 @@ import (
 )
 
 // names gives the constants of an integer type their texts. An empty text is no constant.
-type names[T ~int] struct {
+type names[T ~int | ~int8] struct {
 	what string
 	list []string
 }

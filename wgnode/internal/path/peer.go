@@ -55,8 +55,7 @@ func (p *peer) take(d quota.Direction, n int) bool {
 type rates struct {
 	mu       sync.Mutex
 	limit    shaping.Limit
-	throttle shaping.Limit
-	action   quota.Action
+	throttle *shaping.Limit // nil: the end of the budget does not slow the subject
 }
 
 // setLocked replaces the limits, unless one is out of range.
@@ -64,14 +63,17 @@ func (r *rates) setLocked(limit, throttle shaping.Limit, action quota.Action) er
 	if err := errors.Join(limit.Validate(), throttle.Validate()); err != nil {
 		return err
 	}
-	r.limit, r.throttle, r.action = limit, throttle, action
+	r.limit, r.throttle = limit, nil
+	if action == quota.Throttle {
+		r.throttle = &throttle
+	}
 	return nil
 }
 
 // limitLocked is the limit that is to be in force.
 func (r *rates) limitLocked(depleted bool) shaping.Limit {
 	limit := r.limit
-	if r.action == quota.Throttle && depleted {
+	if r.throttle != nil && depleted {
 		limit.Download = tighter(limit.Download, r.throttle.Download)
 		limit.Upload = tighter(limit.Upload, r.throttle.Upload)
 	}
