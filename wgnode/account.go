@@ -64,7 +64,7 @@ func (a *account) view() Account {
 		DataCap:    a.ledger.Cap(),
 		Peers:      a.peers.len(),
 		Suspended:  a.suspended,
-		CreatedAt:  a.createdAt,
+		CreatedAt:  a.createdAt.time(),
 	}
 }
 

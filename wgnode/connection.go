@@ -9,20 +9,27 @@ import (
 	"github.com/waylume/waylume/quota"
 )
 
-// connection is what was seen of a peer's connection since the node was started. Times bear the monotonic clock, but for
-// handshake's.
+// connection is what was seen of a peer's connection since the node was started: 128 bytes at rest.
 type connection struct {
 	key wgtypes.Key // another key is another connection
 
-	since     time.Time // when the device was first asked
-	readAt    time.Time // when it was last asked
-	handshake time.Time // by the wall clock
-	formerKey bool      // which it was with
+	since     instant // when the device was first asked
+	handshake instant
 	endpoint  netip.AddrPort
-	changes   uint64
-	changedAt time.Time
+	changedAt instant
+	changes   uint32
+	formerKey bool // which the handshake was with
 	// received and sent are outer bytes.
 	received, sent uint64
+	loss           HandshakeLoss
+
+	*recent // nil at rest, see quietPeers
+}
+
+// recent is what was seen of late of a connection that is in use. Times bear the monotonic clock.
+type recent struct {
+	// readAt is when the device was last asked.
+	readAt time.Time
 	// triedAt is when a side was last seen to try in vain.
 	triedAt time.Time
 
@@ -37,26 +44,27 @@ type connection struct {
 	// is not. dueGap is how much earlier that may have been.
 	dueAt  time.Time
 	dueGap time.Duration
-	loss   HandshakeLoss
 }
+
+// lately reports whether that was a moment ago.
+func lately(t, now time.Time) bool { return !t.IsZero() && now.Sub(t) <= activeWindow }
 
 // session reports whether there is one.
 func (c *connection) session(now time.Time) bool {
-	return !c.handshake.IsZero() && wallClock(now).Sub(c.handshake) < sessionLife
+	return c.handshake != 0 && c.handshake.age(now) < sessionLife
 }
 
 func (c *connection) state(now time.Time, stale time.Duration) ConnectionState {
-	lately := func(t time.Time) bool { return !t.IsZero() && now.Sub(t) <= activeWindow }
 	switch {
-	case c.readAt.IsZero() || now.Sub(c.readAt) >= stale:
+	case c.recent == nil || c.readAt.IsZero() || now.Sub(c.readAt) >= stale:
 		return ConnectionUnknown
-	case c.session(now) && lately(c.movedAt):
+	case c.session(now) && lately(c.movedAt, now):
 		return ConnectionOnline
 	case c.session(now):
 		return ConnectionIdle
-	case lately(c.triedAt):
+	case lately(c.triedAt, now):
 		return ConnectionUnreachable
-	case c.handshake.IsZero():
+	case c.handshake == 0:
 		return ConnectionNever
 	}
 	return ConnectionStale
@@ -99,12 +107,12 @@ func (c *connection) throughput() Throughput {
 
 // expect notes that a handshake was due, if the reading before and this one show it.
 func (c *connection) expect(now time.Time, before mark) {
-	if !c.dueAt.IsZero() || c.handshake.IsZero() || c.latest.counters.Upload == before.counters.Upload {
+	if !c.dueAt.IsZero() || c.handshake == 0 || c.latest.counters.Upload == before.counters.Upload {
 		return
 	}
 	// Between the two readings data came; even at the first of them the session was too old for it.
 	gap := now.Sub(before.at)
-	if age := wallClock(before.at).Sub(c.handshake); age >= rekeyAfter && age < sessionLife && gap < retryAfter {
+	if age := c.handshake.age(before.at); age >= rekeyAfter && age < sessionLife && gap < retryAfter {
 		c.dueAt, c.dueGap = now, gap
 	}
 }
@@ -112,11 +120,11 @@ func (c *connection) expect(now time.Time, before mark) {
 // see takes what the device says of the peer. It returns how many handshakes were seen to be begun by the peer, and by the node,
 // while there was no session.
 func (c *connection) see(now time.Time, s PeerStats) (peers, nodes uint64) {
-	handshake := wallClock(s.LastHandshake)
+	handshake := instantOf(s.LastHandshake)
 	switch {
 	case c.readAt.IsZero():
-		c.since, c.handshake = now, handshake
-	case handshake.IsZero() || handshake.Equal(c.handshake):
+		c.since, c.handshake = instantOf(now), handshake
+	case handshake == 0 || handshake == c.handshake:
 		if !c.session(c.readAt) && !c.session(now) {
 			peers, nodes = c.attempts(s)
 		}
@@ -133,7 +141,7 @@ func (c *connection) see(now time.Time, s PeerStats) (peers, nodes uint64) {
 	if s.Endpoint.IsValid() && s.Endpoint != c.endpoint {
 		if c.endpoint.IsValid() {
 			c.changes++
-			c.changedAt = now
+			c.changedAt = instantOf(now)
 		}
 		c.endpoint = s.Endpoint
 	}
@@ -156,13 +164,13 @@ func (c *connection) attempts(s PeerStats) (peers, nodes uint64) {
 
 // judge counts a handshake that was due, and those that failed before it. After the end of a session nobody knows whether the
 // peer tried.
-func (c *connection) judge(now, handshake time.Time) {
+func (c *connection) judge(now time.Time, handshake instant) {
 	due := c.dueAt
 	c.dueAt = time.Time{}
-	if due.IsZero() || handshake.Sub(c.handshake) > sessionLife+retryAfter {
+	if due.IsZero() || handshake.since(c.handshake) > sessionLife+retryAfter {
 		return
 	}
-	age := max(wallClock(now).Sub(handshake), 0)
+	age := max(handshake.age(now), 0)
 	failed := min(max(int64((now.Sub(due)-age+c.dueGap)/retryAfter), 0), maxRetries)
 	c.loss.add(failed+1, failed)
 }

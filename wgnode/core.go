@@ -13,16 +13,15 @@ type core struct {
 	tenure
 	subject    Subject
 	sequence   uint64
-	createdAt  time.Time
+	createdAt  instant
 	labels     map[string]string
 	speedLimit shaping.Limit
 
 	// ledger knows what of the cap is used; counters are what it was last told.
 	ledger   *quota.Ledger
 	counters quota.Counters
-	// formerKeys is what a peer used under other keys than its present one, and keysBefore what under each of the last of them.
-	formerKeys quota.Counters
-	keysBefore []keyUse
+	// rekeyed is what a peer used under other keys than its present one; nil: it never had another. It is never changed.
+	rekeyed *keyUses
 	// applied is the budget that the dataplane has, which differs from the ledger's until the next change.
 	applied quota.Budget
 	// unsaved: usage moved on since it was last stored.
@@ -40,7 +39,7 @@ func newCore(s Subject, sequence uint64, limit quota.Cap, now time.Time) (core, 
 	return core{
 		subject:   s,
 		sequence:  sequence,
-		createdAt: now,
+		createdAt: instantOf(now),
 		ledger:    ledger,
 	}, nil
 }
@@ -55,7 +54,7 @@ func (c core) clone() core {
 // restore takes over what was stored of usage.
 func (c *core) restore(u usageRecord) {
 	c.ledger, c.counters = u.Ledger, u.Counters
-	c.lapsed, c.seen, c.formerKeys, c.keysBefore = u.Lapsed, u.Seen, u.FormerKeys, u.KeysBefore
+	c.lapsed, c.seen, c.rekeyed = u.Lapsed, u.Seen, keyUses{u.FormerKeys, u.KeysBefore}.kept()
 }
 
 // setCap changes the cap of a copy that is not in force yet. Setting what is so is no change, lest a ledger see one.

@@ -29,14 +29,14 @@ func (n *Node) SetIdleTimeout(ctx context.Context, s Subject, timeout time.Durat
 // witness takes a last handshake as the dataplane tells it, and reports whether it is later than what was known. The time of
 // one that came after another was read cannot be before the last survey, whatever the clock says.
 func (t *tenure) witness(handshake, now time.Time, running, surveyed time.Duration) bool {
-	if handshake.IsZero() || handshake.Equal(t.handshake) {
+	if handshake.IsZero() || instantOf(handshake) == t.handshake {
 		return false
 	}
 	age := max(now.Sub(handshake), 0)
-	if !t.handshake.IsZero() {
+	if t.handshake != 0 {
 		age = min(age, running-surveyed)
 	}
-	t.handshake = handshake
+	t.handshake = instantOf(handshake)
 	if running-age <= t.seen {
 		return false
 	}
@@ -46,9 +46,9 @@ func (t *tenure) witness(handshake, now time.Time, running, surveyed time.Durati
 
 // expectIdle says by the wall clock when the peer will have been idle for too long.
 func (t *tenure) expectIdle(now time.Time, running time.Duration) {
-	t.idleAt = time.Time{}
+	t.idleAt = 0
 	if t.watched() {
-		t.idleAt = wallClock(now.Add(t.idleTimeout - (running - t.seen)))
+		t.idleAt = instantOf(now.Add(t.idleTimeout - (running - t.seen)))
 	}
 }
 
@@ -110,7 +110,7 @@ func (n *Node) survey(ctx context.Context) ([]Mutation, error) {
 
 // retire removes the peers that are idle for too long, after another look at them. The caller holds the slot.
 func (n *Node) retire(ctx context.Context, due []entity, now time.Time) error {
-	idle := func(p *peer) bool { return !p.idleAt.IsZero() && !p.idleAt.After(now) }
+	idle := func(p *peer) bool { return p.idleAt != 0 && p.idleAt.age(now) >= 0 }
 	suspects := peersWhere(&n.inv, due, idle)
 	if len(suspects) == 0 {
 		return nil

@@ -240,11 +240,11 @@ func TestWitness(t *testing.T) {
 		"first":                           {tenure{seen: 5 * time.Hour}, now.Add(-10 * time.Hour), 90 * time.Hour, true},
 		"first, older than what is known": {tenure{seen: 95 * time.Hour}, now.Add(-10 * time.Hour), 95 * time.Hour, false},
 		"first, clock was set back":       {tenure{seen: 5 * time.Hour}, now.Add(10 * time.Hour), running, true},
-		"the same": {tenure{seen: 5 * time.Hour, handshake: now.Add(-10 * time.Hour)}, now.Add(-10 * time.Hour),
+		"the same": {tenure{seen: 5 * time.Hour, handshake: instantOf(now.Add(-10 * time.Hour))}, now.Add(-10 * time.Hour),
 			5 * time.Hour, false},
-		"another": {tenure{seen: 5 * time.Hour, handshake: now.Add(-99 * time.Hour)}, now.Add(-time.Minute),
+		"another": {tenure{seen: 5 * time.Hour, handshake: instantOf(now.Add(-99 * time.Hour))}, now.Add(-time.Minute),
 			running - time.Minute, true},
-		"another, clock was set forward": {tenure{seen: 5 * time.Hour, handshake: now.AddDate(-1, 0, 0)}, now.AddDate(-1, 0, 1),
+		"another, clock was set forward": {tenure{seen: 5 * time.Hour, handshake: instantOf(now.AddDate(-1, 0, 0))}, now.AddDate(-1, 0, 1),
 			surveyed, true},
 	}
 	for name, test := range tests {

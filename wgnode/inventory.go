@@ -83,7 +83,7 @@ func (inv *inventory) replace(e, next entity) {
 		if q.key == p.key && q.connection == nil {
 			q.connection, q.watchedSince = p.connection, p.watchedSince
 		}
-		if p.active() && !q.active() && q.quiet() {
+		if p.active() && !q.active() && q.readWithAll() {
 			q.connection = inv.quiet.seen(q) // it is not read with the others any more
 		}
 		if q.key != p.key {

@@ -63,16 +63,18 @@ func (n *Node) observe(q StatsQuery, stats Stats, now time.Time) {
 				if !ok {
 					continue
 				}
-				if p.connection == nil {
-					if p.staysQuiet(s) {
-						p.watch(q.Device, now)
-						continue
-					}
+				if p.staysQuiet(s, q.Device) {
+					p.watch(q.Device, now)
+					seen.rests(p)
+					continue
+				}
+				if p.connection == nil || p.atRest() {
 					p.connection = before.seen(p)
 				}
 				p.connection.count(now, s.Counters)
 				if q.Device {
 					seen.add(p.connection, now, s)
+					p.rest(now, s.Counters)
 				}
 			}
 		})
@@ -87,11 +89,11 @@ func (n *Node) observe(q StatsQuery, stats Stats, now time.Time) {
 
 // sighting is what one reading tells of all peers' handshakes.
 type sighting struct {
-	session      bool      // some peer has one
-	newest       time.Time // handshake of all
-	peers, nodes uint64    // handshakes begun in vain since the reading before
-	asking       int       // peers that began some of them
-	together     int       // peers that had a session when the newest began
+	session      bool    // some peer has one
+	newest       instant // handshake of all
+	peers, nodes uint64  // handshakes begun in vain since the reading before
+	asking       int     // peers that began some of them
+	together     int     // peers that had a session when the newest began
 }
 
 func (s *sighting) add(c *connection, now time.Time, stats PeerStats) {
@@ -101,15 +103,20 @@ func (s *sighting) add(c *connection, now time.Time, stats PeerStats) {
 		s.asking++
 	}
 	s.session = s.session || c.session(now)
-	if c.handshake.After(s.newest) {
-		s.newest = c.handshake
+	s.newest = max(s.newest, c.handshake)
+}
+
+// rests takes what is known of a peer that is quiet or at rest, which the device says nothing new of.
+func (s *sighting) rests(p *peer) {
+	if p.atRest() {
+		s.newest = max(s.newest, p.connection.handshake)
 	}
 }
 
 // sharing counts the peers that had a session when the newest one began.
-func sharing(inv *inventory, newest time.Time) (count int) {
+func sharing(inv *inventory, newest instant) (count int) {
 	for _, p := range inv.peerOrder.entries {
-		if c := p.connection; c != nil && !c.handshake.IsZero() && newest.Sub(c.handshake) < sessionLife {
+		if c := p.connection; c != nil && c.handshake != 0 && newest.since(c.handshake) < sessionLife {
 			count++
 		}
 	}
@@ -149,9 +156,10 @@ func (h *health) shaken(now time.Time, seen sighting, port uint16) {
 	}
 	w.vain = w.vain || seen.nodes > 0
 	if w.vain && seen.together >= ceasedTogether {
-		h.has(HealthProblem{Kind: HandshakesCeased, Since: seen.newest.Add(sessionLife), What: fmt.Sprintf("no peer has a session, %d had one until "+
+		ceased := seen.newest.time().Add(sessionLife)
+		h.has(HealthProblem{Kind: HandshakesCeased, Since: ceased, What: fmt.Sprintf("no peer has a session, %d had one until "+
 			"%s, and none answers: nothing of theirs may reach UDP port %d; see that this host is online, and that its firewalls and the "+
-			"provider let that port in", seen.together, seen.newest.Add(sessionLife).Format(time.RFC3339), port)})
+			"provider let that port in", seen.together, ceased.Format(time.RFC3339), port)})
 	} else {
 		h.lacks(HandshakesCeased)
 	}

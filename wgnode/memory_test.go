@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -103,11 +104,34 @@ func BenchmarkRegisteredMemory(b *testing.B) {
 
 // TestRegisteredPeerMemory holds what the node itself keeps for a peer that was never heard of.
 func TestRegisteredPeerMemory(t *testing.T) {
-	const peers, bound = 10_000, 850 // bytes each
+	const peers, bound = 10_000, 720 // bytes each
 	got := heap.PerItem(peers, func() any {
 		n := registered(t, peers, sold)
 		t.Cleanup(func() { require.NoError(t, n.Close()) })
 		return n
 	})
 	require.Less(t, got, heap.Room*bound)
+}
+
+// TestPeerMemoryAtRest holds what the node keeps for a peer that was connected once, beside what it keeps for one that never was.
+func TestPeerMemoryAtRest(t *testing.T) {
+	const peers, bound = 10_000, 130 // bytes each
+	n := registered(t, peers, nil)
+	t.Cleanup(func() { require.NoError(t, n.Close()) })
+	got := heap.PerItem(peers, func() any {
+		left := Stats{Peers: make([]PeerStats, peers)}
+		for i := range left.Peers {
+			left.Peers[i] = PeerStats{
+				PublicKey: quietKey(i), LastHandshake: time.Now().Add(-time.Hour), Endpoint: netip.MustParseAddrPort("192.0.2.1:1"),
+				Received: 1000, Sent: 1000,
+			}
+		}
+		n.observe(StatsQuery{All: true, Device: true}, left, time.Now())
+		require.True(t, n.inv.peers[quietKey(0)].atRest())
+		return n
+	})
+	require.Less(t, got, heap.Room*bound)
+	list, err := n.PeerQualities()
+	require.NoError(t, err)
+	require.Equal(t, ConnectionStale, list[0].State)
 }

@@ -125,8 +125,8 @@ type peer struct {
 	formerKey *wgtypes.Key
 	// connection is what was seen of the peer's; nil while nothing was, see quiet. Clones share it.
 	connection *connection
-	// watchedSince is when the device was first asked about a peer that was quiet then, in ns since 1970; 0: it was not.
-	watchedSince int64
+	// watchedSince is when the device was first asked about a peer that was quiet then; 0: it was not.
+	watchedSince instant
 }
 
 var _ entity = (*peer)(nil)
@@ -152,7 +152,7 @@ func (p *peer) view() Peer {
 		Labels:          maps.Clone(p.labels),
 		SpeedLimit:      p.speedLimit,
 		DataCap:         p.ledger.Cap(),
-		CreatedAt:       p.createdAt,
+		CreatedAt:       p.createdAt.time(),
 		ExpiresAt:       p.expiresAt,
 		GracePeriod:     p.gracePeriod,
 		IdleTimeout:     p.idleTimeout,

@@ -180,8 +180,8 @@ func (n *Node) stalePeriod() time.Duration { return time.Minute + 2*n.cfg.Checkp
 func (p *peer) qualityAt(quiet *quietPeers, now time.Time, stale time.Duration) PeerQuality {
 	q := PeerQuality{PublicKey: p.key}
 	if c := quiet.known(p); c != nil {
-		q.ReadAt, q.WatchedSince, q.LastHandshake = wallClock(c.readAt), wallClock(c.since), wallClock(c.handshake)
-		q.Endpoint, q.EndpointChanges, q.EndpointChangedAt = c.endpoint, c.changes, wallClock(c.changedAt)
+		q.ReadAt, q.WatchedSince, q.LastHandshake = wallClock(c.readAt), c.since.time(), c.handshake.time()
+		q.Endpoint, q.EndpointChanges, q.EndpointChangedAt = c.endpoint, uint64(c.changes), c.changedAt.time()
 		q.Handshakes, q.FormerKey, q.Counters = c.loss, c.formerKey, c.latest.counters
 		if now.Sub(c.latest.at) < stale {
 			q.Throughput = c.throughput()

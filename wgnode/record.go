@@ -101,7 +101,8 @@ type usageRecord struct {
 }
 
 func usageRecordOf(c *core) usageRecord {
-	u := usageRecord{Counters: c.counters, Ledger: c.ledger, Lapsed: c.lapsed, FormerKeys: c.formerKeys, KeysBefore: c.keysBefore}
+	former := c.formerKeys()
+	u := usageRecord{Counters: c.counters, Ledger: c.ledger, Lapsed: c.lapsed, FormerKeys: former.all, KeysBefore: former.each}
 	if c.idleTimeout > 0 {
 		u.Seen = c.seen
 	}
@@ -165,7 +166,7 @@ func (a *account) definition() (Record, error) {
 		Labels:     a.labels,
 		SpeedLimit: a.speedLimit,
 		DataCap:    a.ledger.Cap(),
-		CreatedAt:  a.createdAt,
+		CreatedAt:  a.createdAt.time(),
 		Suspended:  a.suspended,
 	})
 }
@@ -185,7 +186,7 @@ func decodeAccount(r Record) (*account, quota.Cap, error) {
 			tenure:     tenure{suspended: v.Suspended},
 			subject:    OfAccount(r.Key),
 			sequence:   v.Sequence,
-			createdAt:  wallClock(v.CreatedAt),
+			createdAt:  instantOf(v.CreatedAt),
 			labels:     v.Labels,
 			speedLimit: v.SpeedLimit,
 		},
@@ -205,7 +206,7 @@ func (p *peer) definition() (Record, error) {
 		Labels:      p.labels,
 		SpeedLimit:  p.speedLimit,
 		DataCap:     p.ledger.Cap(),
-		CreatedAt:   p.createdAt,
+		CreatedAt:   p.createdAt.time(),
 		ExpiresAt:   p.expiresAt,
 		GracePeriod: p.gracePeriod,
 		IdleTimeout: p.idleTimeout,
@@ -260,7 +261,7 @@ func decodePeer(r Record) (*peer, quota.Cap, error) {
 			},
 			subject:    OfPeer(key),
 			sequence:   v.Sequence,
-			createdAt:  wallClock(v.CreatedAt),
+			createdAt:  instantOf(v.CreatedAt),
 			labels:     v.Labels,
 			speedLimit: v.SpeedLimit,
 		},
@@ -286,6 +287,8 @@ func checkStored(sequence uint64, created time.Time) error {
 		return errors.New("it has no sequence")
 	case created.IsZero():
 		return errors.New("it has no time of creation")
+	case !instantOf(created).time().Equal(created):
+		return errors.New("its time of creation is out of range")
 	}
 	return nil
 }

@@ -163,7 +163,7 @@ func (n *Node) rekey(ctx context.Context, pairs map[wgtypes.Key]keyPair, peers .
 				p.key, p.formerKey = pair.public, optional(p.key)
 				p.connection, p.watchedSince = nil, 0
 				// Whoever has the new key has not had the time to use it.
-				p.seen, p.handshake = n.inv.running(now), time.Time{}
+				p.seen, p.handshake = n.inv.running(now), 0
 			}
 			return nil
 		},

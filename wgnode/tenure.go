@@ -18,9 +18,9 @@ type tenure struct {
 	// seen is how long the node had run, in all its life, when the peer last gave a sign of its own.
 	seen time.Duration
 	// handshake is the last one that the dataplane told of since the node was started.
-	handshake time.Time
-	// idleAt is when the peer will have been idle for too long, by the wall clock; zero: never.
-	idleAt time.Time
+	handshake instant
+	// idleAt is when the peer will have been idle for too long; zero: never.
+	idleAt instant
 }
 
 // active reports whether packets of the peer pass: whether the dataplane has it.
@@ -44,5 +44,5 @@ func (t *tenure) next() time.Time {
 	if t.lapsed {
 		end = t.removeAt()
 	}
-	return earlier(end, t.idleAt)
+	return earlier(end, t.idleAt.time())
 }

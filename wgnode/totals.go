@@ -100,7 +100,7 @@ func (n *Node) Totals() Totals {
 				t.FormerKeyPeers++
 			}
 			if p.active() {
-				state = c.state(now, stale)
+				state = n.inv.quiet.stateOf(c, now, stale)
 			}
 		} else if p.active() {
 			state = ConnectionUnknown

@@ -113,7 +113,7 @@ func (n *Node) read(ctx context.Context, q StatsQuery) (stale []entity, err erro
 		}
 		n.settle(func(inv *inventory) {
 			if p, ok := e.(*peer); ok {
-				if p.quiet() && r.counters != p.counters {
+				if p.readWithAll() && r.counters != p.counters {
 					p.connection = inv.quiet.seen(p)
 				}
 				inv.pass(p.counters, r.counters)

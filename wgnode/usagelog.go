@@ -98,8 +98,9 @@ func succeeded(drafts []draft) (readings []usagelog.Reading) {
 // logged is the reading of the entity for the usage log, which knows a peer by its key: what it used under former keys is not
 // in it.
 func (c *core) logged() usagelog.Reading {
+	former := c.formerKeys().all
 	return usagelog.Reading{Subject: loggedAs(c.subject, c.sequence), Counters: usagelog.Counters{
-		Download: above(c.counters.Download, c.formerKeys.Download), Upload: above(c.counters.Upload, c.formerKeys.Upload),
+		Download: above(c.counters.Download, former.Download), Upload: above(c.counters.Upload, former.Upload),
 	}}
 }
 
@@ -112,17 +113,38 @@ type keyUse struct {
 	Counters quota.Counters `json:"counters"`
 }
 
+// keyUses is what a peer used under all keys that it had before its present one, and under each of the last of them.
+type keyUses struct {
+	all  quota.Counters
+	each []keyUse
+}
+
+// kept is what a core keeps of it: nil if there is none.
+func (u keyUses) kept() *keyUses {
+	if u.all == (quota.Counters{}) && len(u.each) == 0 {
+		return nil
+	}
+	return &u
+}
+
+func (c *core) formerKeys() keyUses {
+	if c.rekeyed == nil {
+		return keyUses{}
+	}
+	return *c.rekeyed
+}
+
 // changeName has the entity go on under another name. For the usage log its counters begin anew, or, under one of the last names
 // that it had, where they were.
 func (c *core) changeName(to Subject) {
 	left := c.logged()
 	before := []keyUse{{left.Subject.Name, countersOf(left.Counters)}}
 	c.subject = to
-	c.formerKeys = c.counters
-	for _, use := range c.keysBefore {
+	all := c.counters
+	for _, use := range c.formerKeys().each {
 		if use.Key == loggedAs(to, 0).Name {
-			c.formerKeys.Download = above(c.counters.Download, use.Counters.Download)
-			c.formerKeys.Upload = above(c.counters.Upload, use.Counters.Upload)
+			all.Download = above(c.counters.Download, use.Counters.Download)
+			all.Upload = above(c.counters.Upload, use.Counters.Upload)
 		} else {
 			before = append(before, use)
 		}
@@ -130,7 +152,7 @@ func (c *core) changeName(to Subject) {
 	if before[0].Counters == (quota.Counters{}) {
 		before = before[1:]
 	}
-	c.keysBefore = before[:min(len(before), maxKeysBefore)]
+	c.rekeyed = keyUses{all, before[:min(len(before), maxKeysBefore)]}.kept()
 }
 
 // above is by how much a counter is above where it was.
