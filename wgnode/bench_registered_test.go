@@ -18,9 +18,6 @@ import (
 	"github.com/waylume/waylume/wgnode/userspace"
 )
 
-// deviceRoom is how many peers fit a device of wireguard-go.
-const deviceRoom = 1 << 16
-
 // unprivileged is a node on a file and in package userspace, which is what needs no privilege.
 func unprivileged(b *testing.B, path string) *wgnode.Node {
 	d, err := userspace.New(userspace.Config{})
@@ -28,7 +25,7 @@ func unprivileged(b *testing.B, path string) *wgnode.Node {
 	return open(b, path, d)
 }
 
-// register adds peers that were never heard of, and skips the benchmark where the dataplane has no room for so many.
+// register adds peers that were never heard of.
 func register(b *testing.B, node *wgnode.Node, peers int) {
 	const some = 10_000
 	for left := peers; left > 0; left -= min(left, some) {
@@ -38,57 +35,70 @@ func register(b *testing.B, node *wgnode.Node, peers int) {
 			specs[i].DataCap.Bytes = 1 << 40
 		}
 		_, err := node.AddPeers(b.Context(), specs)
-		if err != nil && peers > deviceRoom {
-			b.Skipf("the dataplane takes %d peers and not %d: %v", peers-left, peers, err)
-		}
 		require.NoError(b, err)
 	}
 }
 
-// BenchmarkRegistered is a whole node without privilege, in package userspace and on a file, with peers that were never heard of:
-// how long it takes to add one and to start with all of them, and what is resident of the process when the node has checkpointed
-// and the memory that nobody uses is given back, of which RssFile is the program and what of the node's file the system keeps in
-// memory anyway.
+// BenchmarkRegistered is a whole node without privilege, in package userspace and on a file, with peers that were never heard of, and
+// with some that have a session and have moved a packet: how long it takes to add one and to start with all of them, the most that
+// was resident of the process during that start, and what is when the node has checkpointed and the memory that nobody uses is given
+// back, of which RssFile is the program and what of the node's file the system keeps in memory anyway. B/peer is beside what a node
+// without peers takes. The clients of those that are active are in the process, too.
 func BenchmarkRegistered(b *testing.B) {
 	if testing.Short() {
 		b.Skip("takes a minute")
 	}
-	for _, peers := range []int{10_000, 200_000} {
-		b.Run(fmt.Sprintf("peers=%d", peers), func(b *testing.B) {
+	for _, c := range []struct{ peers, active int }{{10_000, 0}, {200_000, 0}, {200_000, 1000}} {
+		b.Run(fmt.Sprintf("peers=%d/active=%d", c.peers, c.active), func(b *testing.B) {
 			path := filepath.Join(b.TempDir(), "state.db")
-			before := resident(b)
 			var added, started time.Duration
-			var after map[string]float64
+			var empty, peak, after map[string]float64
 			for b.Loop() {
 				require.NoError(b, os.RemoveAll(path))
 				node := unprivileged(b, path)
 				require.NoError(b, node.Start(b.Context()))
+				empty = resident(b)
 				began := time.Now()
-				register(b, node, peers)
+				register(b, node, c.peers-c.active)
 				added = time.Since(began)
+				clients := addClients(b, node, c.active)
 				require.NoError(b, node.Close())
 
 				node = unprivileged(b, path)
+				forgetPeak(b)
 				began = time.Now()
 				require.NoError(b, node.Start(b.Context()))
 				started = time.Since(began)
+				peak = resident(b)
+				closeClients := connectClients(b, node, clients)
 				require.NoError(b, node.Checkpoint(b.Context()))
 				after = resident(b)
+				closeClients()
 				require.NoError(b, node.Close())
 			}
-			b.ReportMetric(float64(added.Microseconds())/float64(peers), "us/added")
+			b.ReportMetric(float64(added.Microseconds())/float64(c.peers), "us/added")
 			b.ReportMetric(started.Seconds(), "s/start")
+			b.ReportMetric(peak["VmHWM"]/(1<<20), "MiB-peak")
 			for _, kind := range []string{"VmRSS", "RssAnon", "RssFile"} {
 				b.ReportMetric(after[kind]/(1<<20), "MiB-"+kind)
 			}
-			b.ReportMetric((after["RssAnon"]-before["RssAnon"])/float64(peers), "B/peer")
+			b.ReportMetric((after["RssAnon"]-empty["RssAnon"])/float64(c.peers), "B/peer")
 		})
+	}
+}
+
+// forgetPeak has VmHWM count from now on, see proc_pid_clear_refs(5).
+func forgetPeak(b *testing.B) {
+	resident(b) // or the peak would begin with what the node before has left
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
+		b.Skip("this system keeps the peak of a process for ever: ", err)
 	}
 }
 
 // resident is what is resident of this process, in bytes, by the names of proc_pid_status(5).
 func resident(b *testing.B) map[string]float64 {
 	debug.FreeOSMemory()
+	debug.FreeOSMemory() // what pools keep goes with the second
 	file, err := os.Open("/proc/self/status")
 	if err != nil {
 		b.Skip("this system has no /proc")

@@ -24,6 +24,7 @@ const (
 	keyDirection = "direction"
 	keyStreams   = "streams"
 	keyPeers     = "peers"
+	keyActive    = "active"
 	keyProcs     = "procs"
 	keyState     = "state"
 	keyLimit     = "limit"
