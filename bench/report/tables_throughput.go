@@ -48,7 +48,7 @@ func throughputTables() []table {
 			title: "What a Gbit of that takes of the exit's process, milliseconds of a processor, and of the client's", topic: topicThroughput,
 			rows: []string{keyStreams, keyPeers, keyPath}, order: order,
 			columns: append(effort("up"), effort("down")...),
-			note: "The server's is not counted. On two processors these three share them, so that a faster exit is less than as much faster.",
+			note:    "The server's is not counted. On two processors these three share them, so that a faster exit is less than as much faster.",
 		},
 		{
 			title: "The userspace exit with one processor, and with two, Mbit/s", topic: topicProcessors,

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
@@ -150,7 +151,8 @@ type segment struct {
 // parseSegment reports false for any other packet.
 func parseSegment(raw []byte) (segment, bool) {
 	const ipv4Plain = 0x45 // version 4, a header of 20 bytes
-	other, network := segment{raw: raw}, 0
+	other := segment{raw: raw}
+	var network int
 	switch {
 	case len(raw) >= packet.IPv4HeaderLen && raw[0] == ipv4Plain:
 		ip := header.IPv4(raw)
@@ -160,7 +162,7 @@ func parseSegment(raw []byte) (segment, bool) {
 		network = packet.IPv4HeaderLen
 	case len(raw) >= packet.IPv6HeaderLen && raw[0]>>4 == 6:
 		ip := header.IPv6(raw)
-		if ip.TransportProtocol() != header.TCPProtocolNumber || int(ip.PayloadLength()) != len(raw)-packet.IPv6HeaderLen {
+		if tcpip.TransportProtocolNumber(ip.NextHeader()) != header.TCPProtocolNumber || int(ip.PayloadLength()) != len(raw)-packet.IPv6HeaderLen {
 			return other, false
 		}
 		network = packet.IPv6HeaderLen
