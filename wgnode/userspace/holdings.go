@@ -45,6 +45,7 @@ type holdings struct {
 	datagrams map[datagramKey]*datagramFlow          // UDP flows and echo identifiers
 	count     map[string]int                         // of datagrams, by network
 	memory    int                                    // bytes of TCP buffers not taken yet
+	closing   closing
 }
 
 func newHoldings(peer wgtypes.Key, limits Limits) *holdings {
@@ -89,9 +90,13 @@ func (h *holdings) addTCP(id stack.TransportEndpointID) (*tcpFlow, error) {
 func (h *holdings) removeTCP(f *tcpFlow) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.tcp[f.id] == f {
-		delete(h.tcp, f.id)
-		h.memory += 2 * f.buffer
+	if h.tcp[f.id] != f {
+		return
+	}
+	delete(h.tcp, f.id)
+	h.memory += 2 * f.buffer
+	if ep := f.endpoint(); ep != nil && !ended(ep) {
+		h.closing.add(ep)
 	}
 }
 
@@ -167,7 +172,7 @@ func (h *holdings) sweep(now time.Time) {
 func (h *holdings) idle(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.tcp)+len(h.datagrams) == 0 && h.queued.Load() == 0 && h.rate.TokensAt(now) >= float64(h.rate.Burst())
+	return len(h.tcp)+len(h.datagrams)+h.closing.left() == 0 && h.queued.Load() == 0 && h.rate.TokensAt(now) >= float64(h.rate.Burst())
 }
 
 // close ends everything the peer holds. What is being opened gives up; nothing new can begin.
@@ -179,6 +184,7 @@ func (h *holdings) close() {
 	for _, f := range h.tcp {
 		f.abort()
 	}
+	h.closing.abort()
 	for _, f := range h.datagrams {
 		h.endDatagramLocked(f)
 	}

@@ -50,6 +50,13 @@ func (f *tcpFlow) attach(ep tcpip.Endpoint, host net.Conn) bool {
 	return true
 }
 
+// endpoint is the stack's end, nil if there never was one.
+func (f *tcpFlow) endpoint() tcpip.Endpoint {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ep
+}
+
 // abort resets both ends.
 func (f *tcpFlow) abort() {
 	f.mu.Lock()
