@@ -76,8 +76,8 @@ func (l *logDriver) run() {
 	}
 	for range l.keys {
 		l.addPeer(l.rt)
+		l.note(l.rt) // before it may leave
 	}
-	l.note(l.rt)
 	l.rt.Repeat(actions)
 	l.log.set(nil)
 	require.NoError(l.rt, l.rig.Close())
