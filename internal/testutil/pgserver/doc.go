@@ -12,7 +12,7 @@
 // test has for itself, and may stop, restart, kill, copy as a standby and starve of disk.
 //
 // A server listens on the loopback, at a port that was free, and on a socket in its directory. It forgets what was written when the
-// machine crashes, since nothing is synced. PostgreSQL refuses to run as root: a test that does has it run as the user postgres, or
+// machine crashes, since nothing is synced, but not when it is killed. PostgreSQL refuses to run as root: a test that does has it run as the user postgres, or
 // nobody. However the test program ends, a shell that waits for its end stops the server and removes what it wrote.
 //
 // Only tests import it. It needs no privilege.
