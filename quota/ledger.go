@@ -30,9 +30,9 @@ var ErrNoCap = errors.New("quota: there is no data cap to top up: set one first"
 // restored an old value) has moved nothing: what it had counted stays used, and it counts on from where it is now. So no
 // byte is counted twice; what passed between the last reading and the flush is lost.
 //
-// A clock that goes backwards stands still for the ledger until it has caught up; no period is reopened. Only Reset, and a
-// SetCap that begins a new period, follow the clock back: that is how to mend the ledger of a machine that was in the
-// wrong year.
+// Times count to the microsecond. A clock that goes backwards stands still for the ledger until it has caught up; no period
+// is reopened. Only Reset, and a SetCap that begins a new period, follow the clock back: that is how to mend the ledger of
+// a machine that was in the wrong year.
 //
 // Methods that change the ledger must not run beside others; Budget, Next, Cap, Usage, Clone and MarshalJSON may run beside
 // each other.
@@ -41,7 +41,7 @@ type Ledger struct {
 	terms *terms
 
 	// now is the latest time that was seen, and never goes back but in restart.
-	now time.Time
+	now moment
 	// seen is what the counters were last.
 	seen Counters
 	// used and extra (topped up) are of the period that runs; for Rolling, the sums over window.
@@ -49,15 +49,47 @@ type Ledger struct {
 	extra uint64
 	// start and end are the bounds of a calendar period, start <= now < end. For None there is only start; for Rolling
 	// neither.
-	start, end time.Time
-	window     window
+	start, end moment
 
 	// percent is what part of the limit was reached and told.
 	percent int8
 	// cut: the executor has cut the subject off with less left than a packet. It lasts until the budget has more room.
 	cut bool
+	// rare is what most ledgers have nothing of; nil: neither has this one. Nobody shares it.
+	rare *rare
+}
+
+// rare is the part of a ledger that is for a Rolling period, and for the time between an event and the next Advance.
+type rare struct {
+	window window
 	// pending is what happened and no Advance has returned.
 	pending []Event
+}
+
+func (l *Ledger) window() window {
+	if l.rare == nil {
+		return nil
+	}
+	return l.rare.window
+}
+
+func (l *Ledger) pending() []Event {
+	if l.rare == nil {
+		return nil
+	}
+	return l.rare.pending
+}
+
+// keep replaces both of what is rare; what w and pending point to is the ledger's from then on.
+func (l *Ledger) keep(w window, pending []Event) {
+	switch {
+	case len(w) == 0 && len(pending) == 0:
+		l.rare = nil
+	case l.rare == nil:
+		l.rare = &rare{w, pending}
+	default:
+		*l.rare = rare{w, pending}
+	}
 }
 
 // NewLedger opens a ledger at a time when the counters are c, with nothing used in the period that runs. Errors are those
@@ -80,15 +112,17 @@ func (l *Ledger) adopt(limit Cap, cal calendar) {
 
 // restart begins a new period at now.
 func (l *Ledger) restart(now time.Time) {
-	l.now = now
-	l.used, l.extra, l.window = Counters{}, 0, nil
-	l.start, l.end = time.Time{}, time.Time{}
+	l.now = momentOf(now)
+	l.used, l.extra = Counters{}, 0
+	l.keep(nil, l.pending())
+	l.start, l.end = never, never
 	switch l.terms.cap.Period.Kind {
 	case Rolling:
 	case None:
-		l.start = now
+		l.start = l.now
 	default:
-		_, l.start, l.end = l.terms.cal.bounds(now)
+		_, start, end := l.terms.cal.bounds(now)
+		l.start, l.end = momentOf(start), momentOf(end)
 	}
 }
 
@@ -100,8 +134,8 @@ func (l *Ledger) restart(now time.Time) {
 // With [Rolling], each call also lets go what has left the window, so that a threshold may be reached again.
 func (l *Ledger) Advance(now time.Time, c Counters) []Event {
 	l.pass(now, c)
-	events := l.pending
-	l.pending = nil
+	events := l.pending()
+	l.keep(l.window(), nil)
 	return events
 }
 
@@ -124,13 +158,13 @@ func (l *Ledger) Budget() Budget {
 // window. Zero means never.
 func (l *Ledger) Next() time.Time {
 	if l.terms.cap.Period.Kind == Rolling {
-		return l.step().after(l.now)
+		return l.step().after(l.now.time())
 	}
-	return l.end
+	return l.end.time()
 }
 
-// Now is the latest time that the ledger was told of.
-func (l *Ledger) Now() time.Time { return l.now }
+// Now is the latest time that the ledger was told of, to the microsecond.
+func (l *Ledger) Now() time.Time { return l.now.time() }
 
 // Cap is the cap in force.
 func (l *Ledger) Cap() Cap { return l.terms.cap.Clone() }
@@ -138,15 +172,16 @@ func (l *Ledger) Cap() Cap { return l.terms.cap.Clone() }
 // Clone returns a ledger that is equal and shares nothing that changes.
 func (l *Ledger) Clone() *Ledger {
 	c := *l
-	c.window = slices.Clone(l.window)
-	c.pending = slices.Clone(l.pending)
+	c.rare = nil
+	c.keep(slices.Clone(l.window()), slices.Clone(l.pending()))
 	return &c
 }
 
 // Usage is what Advance with the same arguments would leave; it changes nothing.
 func (l *Ledger) Usage(now time.Time, c Counters) Usage {
 	copied := *l
-	copied.window, copied.pending = slices.Clone(l.window), nil
+	copied.rare = nil
+	copied.keep(slices.Clone(l.window()), nil)
 	copied.pass(now, c)
 	return copied.usage()
 }
@@ -194,12 +229,12 @@ func (l *Ledger) TopUp(more Bytes, now time.Time, c Counters) error {
 func (l *Ledger) Reset(now time.Time, c Counters) {
 	l.pass(now, c)
 	before, extra := l.plain(), l.extra
-	if now = sane(now); now.Before(l.now) {
+	if now = sane(now); now.Before(l.now.time()) {
 		l.restart(now)
 		l.addExtra(extra)
 	} else {
 		l.used = Counters{}
-		l.window = l.window.withoutUse()
+		l.keep(l.window().withoutUse(), l.pending())
 	}
 	l.settle(before)
 }
@@ -208,7 +243,9 @@ func (l *Ledger) Reset(now time.Time, c Counters) {
 func (l *Ledger) addExtra(more uint64) {
 	l.extra += more
 	if l.terms.cap.Period.Kind == Rolling {
-		l.window.charge(l.step().of(l.now), Counters{}, more)
+		w := l.window()
+		w.charge(l.step().of(l.now.time()), Counters{}, more)
+		l.keep(w, l.pending())
 	}
 }
 

@@ -16,9 +16,9 @@ var (
 // and a new period takes the place of what came before it.
 const maxPending = 256
 
-// sane brings a time into the range and the form that a ledger works with: UTC, and no monotonic clock.
+// sane brings a time into the range and the form that a ledger works with: UTC, whole microseconds, and no monotonic clock.
 func sane(t time.Time) time.Time {
-	t = t.Round(0).UTC()
+	t = t.Truncate(time.Microsecond).UTC()
 	switch {
 	case t.Before(earliest):
 		return earliest
@@ -31,24 +31,24 @@ func sane(t time.Time) time.Time {
 // pass lets time and counters pass.
 func (l *Ledger) pass(now time.Time, c Counters) {
 	before := l.plain()
-	if now = sane(now); now.After(l.now) {
-		l.now = now
-	}
+	l.now = max(l.now, momentOf(sane(now)))
 	moved := c.since(l.seen)
 	l.seen = c
 
 	if l.terms.cap.Period.Kind == Rolling {
 		// Charged to the time when it was seen, which is no earlier than when it passed: so it leaves no earlier than it
 		// may, and what is in the window is never less than what passed in it.
-		l.window.charge(l.step().of(l.now), moved, 0)
-		l.window.expire(l.step(), l.now)
-		l.used, l.extra = l.window.sum()
+		w := l.window()
+		w.charge(l.step().of(l.now.time()), moved, 0)
+		w.expire(l.step(), l.now.time())
+		l.keep(w, l.pending())
+		l.used, l.extra = w.sum()
 		l.settle(before)
 		return
 	}
 	l.used = l.used.plus(moved)
 	l.settle(before)
-	if !l.end.IsZero() && !l.now.Before(l.end) {
+	if l.end != never && l.now >= l.end {
 		before = l.plain()
 		l.rollOver()
 		l.settle(before)
@@ -57,18 +57,20 @@ func (l *Ledger) pass(now time.Time, c Counters) {
 
 // rollOver begins the period that now lies in.
 func (l *Ledger) rollOver() {
-	event := Event{Kind: PeriodStarted, Time: l.now, Ended: l.usage()}
-	ended, _, _ := l.terms.cal.bounds(l.start)
-	number, _, _ := l.terms.cal.bounds(l.now)
+	now := l.now.time()
+	event := Event{Kind: PeriodStarted, Time: now, Ended: l.usage()}
+	ended, _, _ := l.terms.cal.bounds(l.start.time())
+	number, _, _ := l.terms.cal.bounds(now)
 	// No less than 1, whatever news of the zone's rules has come since the period's end was computed.
 	event.Periods = max(1, number-ended)
-	l.restart(l.now)
+	l.restart(now)
 	l.percent = 0
 	event.Usage = l.usage()
 
-	if i := slices.IndexFunc(l.pending, func(e Event) bool { return e.Kind == PeriodStarted }); i >= 0 {
-		event.Periods += l.pending[i].Periods
-		l.pending = nil
+	pending := l.pending()
+	if i := slices.IndexFunc(pending, func(e Event) bool { return e.Kind == PeriodStarted }); i >= 0 {
+		event.Periods += pending[i].Periods
+		l.keep(l.window(), nil)
 	}
 	l.tell(event)
 }
@@ -82,20 +84,21 @@ func (l *Ledger) settle(before Budget) {
 	told := int(l.percent)
 	for _, threshold := range l.terms.thresholds {
 		if told < threshold && threshold <= reached {
-			l.tell(Event{Kind: ThresholdReached, Time: l.now, Percent: threshold, Usage: l.usage()})
+			l.tell(Event{Kind: ThresholdReached, Time: l.now.time(), Percent: threshold, Usage: l.usage()})
 		}
 	}
 	if told < 100 && reached == 100 {
-		l.tell(Event{Kind: Depleted, Time: l.now, Usage: l.usage()})
+		l.tell(Event{Kind: Depleted, Time: l.now.time(), Usage: l.usage()})
 	}
 	l.percent = int8(reached)
 }
 
 func (l *Ledger) tell(e Event) {
-	if len(l.pending) == maxPending {
-		l.pending = slices.Delete(l.pending, 0, 1)
+	pending := l.pending()
+	if len(pending) == maxPending {
+		pending = slices.Delete(pending, 0, 1)
 	}
-	l.pending = append(l.pending, e)
+	l.keep(l.window(), append(pending, e))
 }
 
 // plain is the budget without a mark, as if the subject were not cut off.
@@ -168,11 +171,11 @@ func (l *Ledger) usage() Usage {
 		// A counter that was given more than any link moves must not make an event that JSON cannot hold.
 		Used:        min(Bytes(l.used.Of(l.terms.cap.Counted)), MaxBytes),
 		Limit:       Bytes(l.limit()),
-		PeriodStart: l.start,
-		PeriodEnd:   l.end,
+		PeriodStart: l.start.time(),
+		PeriodEnd:   l.end.time(),
 	}
 	if l.terms.cap.Period.Kind == Rolling {
-		u.PeriodStart = l.now.Add(-l.terms.cap.Period.Window)
+		u.PeriodStart = l.now.time().Add(-l.terms.cap.Period.Window)
 	}
 	u.Depleted = u.Limit != 0 && (l.cut || u.Used >= u.Limit)
 	if !u.Depleted {

@@ -33,8 +33,8 @@ type stateJSON struct {
 // without a rolling window a few hundred bytes.
 func (l *Ledger) MarshalJSON() ([]byte, error) {
 	return json.Marshal(stateJSON{
-		Version: stateVersion, Cap: plainCap(l.terms.cap), Now: l.now, Seen: l.seen, Used: l.used, Extra: l.extra,
-		Start: l.start, End: l.end, Window: l.window, Percent: int(l.percent), Cut: l.cut, Pending: l.pending,
+		Version: stateVersion, Cap: plainCap(l.terms.cap), Now: l.now.time(), Seen: l.seen, Used: l.used, Extra: l.extra,
+		Start: l.start.time(), End: l.end.time(), Window: l.window(), Percent: int(l.percent), Cut: l.cut, Pending: l.pending(),
 	})
 }
 
@@ -57,9 +57,10 @@ func (l *Ledger) UnmarshalJSON(data []byte) error {
 		return fmt.Errorf("%w: %d%% of the cap reached", ErrState, v.Percent)
 	}
 	read := &Ledger{
-		now: v.Now.UTC(), seen: v.Seen, used: v.Used, extra: v.Extra, start: v.Start.UTC(), end: v.End.UTC(),
-		window: v.Window, percent: int8(v.Percent), cut: v.Cut, pending: v.Pending,
+		now: momentOf(v.Now), seen: v.Seen, used: v.Used, extra: v.Extra, start: momentOf(v.Start), end: momentOf(v.End),
+		percent: int8(v.Percent), cut: v.Cut,
 	}
+	read.keep(v.Window, v.Pending)
 	read.adopt(Cap(v.Cap), cal)
 	if err := read.verify(); err != nil {
 		return fmt.Errorf("%w: %w", ErrState, err)
@@ -70,8 +71,8 @@ func (l *Ledger) UnmarshalJSON(data []byte) error {
 
 // verify checks what every ledger keeps to between two calls.
 func (l *Ledger) verify() error {
-	if !l.now.Equal(sane(l.now)) {
-		return fmt.Errorf("time %v is out of range", l.now)
+	if now := l.now.time(); !now.Equal(sane(now)) {
+		return fmt.Errorf("time %v is out of range", now)
 	}
 	if err := l.verifyPeriod(); err != nil {
 		return err
@@ -85,10 +86,11 @@ func (l *Ledger) verify() error {
 	if reached := l.reached(); int(l.percent) != reached {
 		return fmt.Errorf("%d%% of the cap reached, but %d%% used", l.percent, reached)
 	}
-	if len(l.pending) > maxPending {
-		return fmt.Errorf("%d events pending, more than %d", len(l.pending), maxPending)
+	pending := l.pending()
+	if len(pending) > maxPending {
+		return fmt.Errorf("%d events pending, more than %d", len(pending), maxPending)
 	}
-	for i, e := range l.pending {
+	for i, e := range pending {
 		if !eventKindNames.valid(e.Kind) || e.Percent < 0 || e.Percent > 100 || e.Periods < 0 {
 			return fmt.Errorf("pending event %d is none", i)
 		}
@@ -100,22 +102,23 @@ func (l *Ledger) verifyPeriod() error {
 	// The longest month, with a zone that changes to the other side of the date line and back.
 	const longest = 34 * 24 * time.Hour
 	kind := l.terms.cap.Period.Kind
-	if kind != Rolling && len(l.window) > 0 {
+	now, start, end := l.now.time(), l.start.time(), l.end.time()
+	if kind != Rolling && len(l.window()) > 0 {
 		return fmt.Errorf("a window, but a period of kind %v", kind)
 	}
 	switch kind {
 	case Rolling:
-		if !l.start.IsZero() || !l.end.IsZero() {
+		if !start.IsZero() || !end.IsZero() {
 			return errors.New("a rolling window has no beginning and no end")
 		}
 		return l.verifyWindow()
 	case None:
-		if !l.end.IsZero() || l.start.Before(earliest) || l.start.After(l.now) {
-			return fmt.Errorf("period from %v to %v: it must begin by %v and not end", l.start, l.end, l.now)
+		if !end.IsZero() || start.Before(earliest) || start.After(now) {
+			return fmt.Errorf("period from %v to %v: it must begin by %v and not end", start, end, now)
 		}
 	default:
-		if l.start.After(l.now) || !l.end.After(l.now) || l.end.Sub(l.start) > longest {
-			return fmt.Errorf("period from %v to %v: it must hold %v and last no longer than %v", l.start, l.end, l.now, longest)
+		if start.After(now) || !end.After(now) || end.Sub(start) > longest {
+			return fmt.Errorf("period from %v to %v: it must hold %v and last no longer than %v", start, end, now, longest)
 		}
 	}
 	return nil
@@ -123,18 +126,19 @@ func (l *Ledger) verifyPeriod() error {
 
 func (l *Ledger) verifyWindow() error {
 	s := l.step()
-	last := s.of(l.now)
-	for i, b := range l.window {
+	now, window := l.now.time(), l.window()
+	last := s.of(now)
+	for i, b := range window {
 		switch {
-		case s.gone(b.Step, l.now) || b.Step > last:
+		case s.gone(b.Step, now) || b.Step > last:
 			return fmt.Errorf("step %d is not in the window", b.Step)
-		case i > 0 && b.Step <= l.window[i-1].Step:
+		case i > 0 && b.Step <= window[i-1].Step:
 			return fmt.Errorf("step %d is out of order", b.Step)
 		case b == bucket{Step: b.Step}:
 			return fmt.Errorf("step %d is empty", b.Step)
 		}
 	}
-	if used, extra := l.window.sum(); used != l.used || extra != l.extra {
+	if used, extra := window.sum(); used != l.used || extra != l.extra {
 		return fmt.Errorf("the window adds up to %v and %d, not to %v and %d", used, extra, l.used, l.extra)
 	}
 	return nil
