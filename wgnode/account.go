@@ -47,6 +47,8 @@ var _ entity = (*account)(nil)
 
 func (a *account) common() *core { return &a.core }
 
+func (a *account) subject() Subject { return OfAccount(a.id) }
+
 func (a *account) clone() entity {
 	b := *a
 	b.core = a.core.clone()

@@ -51,7 +51,7 @@ func (n *Node) putAccount(ctx context.Context, spec AccountSpec) (_ Account, err
 }
 
 func (n *Node) createAccount(ctx context.Context, spec AccountSpec) (*account, error) {
-	core, err := newCore(OfAccount(spec.ID), n.inv.sequence+1, spec.DataCap, time.Now())
+	core, err := newCore(n.inv.sequence+1, spec.DataCap, time.Now())
 	if err != nil {
 		return nil, err
 	}

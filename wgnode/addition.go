@@ -176,7 +176,7 @@ func (n *Node) prepare(a *addition, sequence uint64) error {
 	if a.ctx.Err() != nil {
 		return context.Cause(a.ctx)
 	}
-	if p, ok := n.inv.peers[a.spec.PublicKey]; ok {
+	if p, ok := n.inv.peers.Get(a.spec.PublicKey); ok {
 		if !p.matches(a.spec) {
 			return ErrExists
 		}

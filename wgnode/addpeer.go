@@ -119,8 +119,8 @@ func (n *Node) checkPeer(spec PeerSpec, now time.Time) error {
 	p.addrs(spec.Addrs, n.up.pool.Prefixes())
 	n.mu.RLock()
 	p.account(&n.inv, spec.Account)
-	known, ok := n.inv.peers[spec.PublicKey]
-	again := ok && known.expiresAt.Equal(spec.ExpiresAt) // it may be in its grace period
+	known, ok := n.inv.peers.Get(spec.PublicKey)
+	again := ok && known.expiresAt().Equal(spec.ExpiresAt) // it may be in its grace period
 	n.mu.RUnlock()
 	p.labels(spec.Labels)
 	p.check("SpeedLimit", spec.SpeedLimit.Validate())
@@ -150,12 +150,12 @@ func (s PeerSpec) clone() PeerSpec {
 
 // newPeer makes a peer that has no addresses yet.
 func newPeer(spec PeerSpec, sequence uint64, now time.Time) (*peer, error) {
-	core, err := newCore(OfPeer(spec.PublicKey), sequence, spec.DataCap, now)
+	core, err := newCore(sequence, spec.DataCap, now)
 	if err != nil {
 		return nil, err
 	}
 	core.labels, core.speedLimit = spec.Labels, spec.SpeedLimit
-	core.expiresAt, core.gracePeriod, core.idleTimeout = spec.ExpiresAt, spec.GracePeriod, spec.IdleTimeout
+	core.expiry, core.idleTimeout = expiryOf(spec.ExpiresAt, spec.GracePeriod), spec.IdleTimeout
 	return &peer{
 		core:         core,
 		key:          spec.PublicKey,

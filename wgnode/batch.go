@@ -19,7 +19,7 @@ func recordsOf(e entity) ([]Mutation, error) {
 	if err != nil {
 		return nil, err
 	}
-	usage, err := encodeUsage(e.common())
+	usage, err := encodeUsage(e)
 	if err != nil {
 		return nil, err
 	}
@@ -69,9 +69,9 @@ func usageID(s Subject) (RecordKind, string) {
 	return RecordAccountUsage, id
 }
 
-func encodeUsage(c *core) (Record, error) {
-	kind, key := usageID(c.subject)
-	return encode(kind, key, usageRecordOf(c))
+func encodeUsage(e entity) (Record, error) {
+	kind, key := usageID(e.subject())
+	return encode(kind, key, usageRecordOf(e.common()))
 }
 
 func decodeUsage(r Record) (Subject, usageRecord, error) {

@@ -108,7 +108,7 @@ func (n *Node) removeAll(ctx context.Context, keys []wgtypes.Key) (wrong []ItemE
 	seen := make(map[wgtypes.Key]bool, len(keys))
 	var peers []*peer
 	for i, key := range keys {
-		p, ok := n.inv.peers[key]
+		p, ok := n.inv.peers.Get(key)
 		switch {
 		case !ok:
 			wrong = append(wrong, ItemError{i, &OpError{"remove", OfPeer(key), ErrNotFound}})

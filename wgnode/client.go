@@ -54,7 +54,7 @@ func (n *Node) ClientConfig(key, private wgtypes.Key) (ClientConfig, error) {
 	}
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	p, ok := n.inv.peers[key]
+	p, ok := n.inv.peers.Get(key)
 	if !ok {
 		return fail(ErrNotFound)
 	}

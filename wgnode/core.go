@@ -11,7 +11,6 @@ import (
 // core is what a peer and an account have in common.
 type core struct {
 	tenure
-	subject    Subject
 	sequence   uint64
 	createdAt  instant
 	labels     map[string]string
@@ -30,14 +29,13 @@ type core struct {
 	deadline *deadline
 }
 
-func newCore(s Subject, sequence uint64, limit quota.Cap, now time.Time) (core, error) {
+func newCore(sequence uint64, limit quota.Cap, now time.Time) (core, error) {
 	now = wallClock(now)
 	ledger, err := quota.NewLedger(limit, now, quota.Counters{})
 	if err != nil {
 		return core{}, fmt.Errorf("make ledger: %w", err)
 	}
 	return core{
-		subject:   s,
 		sequence:  sequence,
 		createdAt: instantOf(now),
 		ledger:    ledger,
@@ -79,11 +77,12 @@ func (c *core) count(counters quota.Counters, depleted bool, now time.Time) {
 	}
 }
 
-// advance lets time and counters pass in the ledger, and returns what there is to tell.
-func (c *core) advance(now time.Time) []Event {
+// advance lets time and counters pass in an entity's ledger, and returns what there is to tell.
+func advance(e entity, now time.Time) []Event {
+	c := e.common()
 	var events []Event
 	for _, h := range c.ledger.Advance(wallClock(now), c.counters) {
-		events = append(events, happened(h).of(c.subject))
+		events = append(events, happened(h).of(e.subject()))
 	}
 	c.unsaved = c.unsaved || len(events) > 0
 	return events

@@ -13,11 +13,12 @@ func (n *Node) SetExpiry(ctx context.Context, s Subject, at time.Time) error {
 	at = wallClock(at)
 	return n.edit(ctx, revision{
 		op: "set expiry of", subject: s, detail: "expiry", reach: peersOf,
-		unchanged: func(e entity) bool { return e.common().expiresAt.Equal(at) },
+		unchanged: func(e entity) bool { return e.common().expiresAt().Equal(at) },
 		edit: func(next entity, now time.Time) error {
 			var p problems
 			p.expiry("ExpiresAt", at, now)
-			next.common().expiresAt, next.common().lapsed = at, false
+			c := next.common()
+			c.expiry, c.lapsed = expiryOf(at, c.gracePeriod()), false
 			return p.err("expiry")
 		},
 	})
@@ -30,9 +31,10 @@ func (n *Node) SetGracePeriod(ctx context.Context, s Subject, grace time.Duratio
 	p.gracePeriod("GracePeriod", grace)
 	return n.edit(ctx, revision{
 		op: "set grace period of", subject: s, detail: "grace period", invalid: p.err("grace period"), reach: peersOf,
-		unchanged: func(e entity) bool { return e.common().gracePeriod == grace },
+		unchanged: func(e entity) bool { return e.common().gracePeriod() == grace },
 		edit: func(next entity, _ time.Time) error {
-			next.common().gracePeriod = grace
+			c := next.common()
+			c.expiry = expiryOf(c.expiresAt(), grace)
 			return nil
 		},
 	})

@@ -106,6 +106,12 @@ func (r *rig) used(t testing.TB, s Subject) Usage {
 	return u
 }
 
+// peer is the peer with this key, nil if there is none.
+func (inv *inventory) peer(key wgtypes.Key) *peer {
+	p, _ := inv.peers.Get(key)
+	return p
+}
+
 // sound checks what holds of a node at any time when nothing is under way: node, dataplane, store and address pool agree.
 func (r *rig) sound(t require.TestingT) {
 	inv := &r.inv
@@ -115,10 +121,14 @@ func (r *rig) sound(t require.TestingT) {
 	defer r.dataplane.mu.Unlock()
 
 	require.Len(t, r.dataplane.accounts, len(inv.accounts), "accounts in the dataplane")
-	require.Len(t, inv.peerOrder.entries, len(inv.peers))
+	require.Len(t, inv.peerOrder.entries, inv.peers.Len())
+	for p := range inv.peers.All() {
+		require.Same(t, p, inv.peer(p.key))
+	}
 	require.Len(t, inv.accountOrder.entries, len(inv.accounts))
 	leased, members, active := 0, 0, 0
-	for key, p := range inv.peers {
+	for p := range inv.peers.All() {
+		key := p.key
 		require.Equal(t, inv.suspended(p.account), p.accountSuspended, "peer %s", key)
 		if p.active() {
 			active++
@@ -168,7 +178,7 @@ func (r *rig) soundStore(t require.TestingT) {
 		case RecordPeer, RecordPeerUsage:
 			key, err := parseKey(record.Key)
 			require.NoError(t, err)
-			require.Contains(t, r.inv.peers, key, "%s in the store", record.Kind)
+			require.NotNil(t, r.inv.peer(key), "%s of %s in the store", record.Kind, key)
 		case RecordQuarantine:
 			addr, until, err := decodeResting(record)
 			require.NoError(t, err)
@@ -179,7 +189,7 @@ func (r *rig) soundStore(t require.TestingT) {
 	}
 	require.Equal(t, len(r.resting), got[RecordQuarantine], "quarantine records")
 	for _, kind := range []RecordKind{RecordPeer, RecordPeerUsage} {
-		require.Equal(t, len(r.inv.peers), got[kind], "%s records", kind)
+		require.Equal(t, r.inv.peers.Len(), got[kind], "%s records", kind)
 	}
 	for _, kind := range []RecordKind{RecordAccount, RecordAccountUsage} {
 		require.Equal(t, len(r.inv.accounts), got[kind], "%s records", kind)

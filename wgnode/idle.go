@@ -72,7 +72,7 @@ func (n *Node) look(ctx context.Context, peers []*peer) error {
 	running := n.inv.running(now)
 	n.settle(func(inv *inventory) {
 		for _, s := range stats.Peers {
-			if p, ok := inv.peers[s.PublicKey]; ok && p.witness(s.LastHandshake, now, running, inv.surveyed) {
+			if p, ok := inv.peers.Get(s.PublicKey); ok && p.witness(s.LastHandshake, now, running, inv.surveyed) {
 				p.unsaved = true
 			}
 		}

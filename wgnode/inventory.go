@@ -3,8 +3,7 @@ package wgnode
 import (
 	"time"
 
-	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
-
+	"github.com/waylume/waylume/internal/keytable"
 	"github.com/waylume/waylume/isolation"
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/shaping"
@@ -13,6 +12,7 @@ import (
 // entity is a peer or an account: what the node holds, stores, and puts in force.
 type entity interface {
 	common() *core
+	subject() Subject
 	// clone returns a copy to work on; assign takes one over.
 	clone() entity
 	assign(from entity)
@@ -26,7 +26,7 @@ type entity interface {
 type inventory struct {
 	speedLimit   shaping.Limit
 	policy       isolation.Policy
-	peers        map[wgtypes.Key]*peer
+	peers        keytable.Map[*peer]
 	accounts     map[string]*account
 	peerOrder    ordered[*peer]
 	accountOrder ordered[*account]
@@ -52,7 +52,6 @@ func newInventory(speedLimit shaping.Limit, policy isolation.Policy) inventory {
 	return inventory{
 		speedLimit: speedLimit,
 		policy:     policy,
-		peers:      make(map[wgtypes.Key]*peer),
 		accounts:   make(map[string]*account),
 		caps:       new(quota.Caps),
 		since:      time.Now(),
@@ -87,8 +86,8 @@ func (inv *inventory) replace(e, next entity) {
 			q.connection = inv.quiet.seen(q) // it is not read with the others any more
 		}
 		if q.key != p.key {
-			delete(inv.peers, p.key)
-			inv.peers[q.key] = p
+			inv.peers.Delete(p.key)
+			defer inv.peers.Set(p)
 		}
 		if q.account != p.account {
 			if a, ok := inv.accounts[p.account]; ok {
@@ -109,7 +108,7 @@ func (inv *inventory) replace(e, next entity) {
 
 // addPeer takes in a peer, whose account is there already.
 func (inv *inventory) addPeer(p *peer) {
-	inv.peers[p.key] = p
+	inv.peers.Set(p)
 	inv.caps.Share(p.ledger)
 	inv.peerOrder.add(p)
 	if a, ok := inv.accounts[p.account]; ok {
@@ -121,8 +120,8 @@ func (inv *inventory) addPeer(p *peer) {
 
 // knowFormerKey counts the peers whose last handshake was with the node's former key.
 func (inv *inventory) knowFormerKey() (count int) {
-	for key, p := range inv.peers {
-		if c := p.connection; c != nil && c.key == key && c.formerKey {
+	for p := range inv.peers.All() {
+		if c := p.connection; c != nil && c.key == p.key && c.formerKey {
 			count++
 		}
 	}
@@ -130,7 +129,7 @@ func (inv *inventory) knowFormerKey() (count int) {
 }
 
 func (inv *inventory) removePeer(p *peer) {
-	delete(inv.peers, p.key)
+	inv.peers.Delete(p.key)
 	inv.peerOrder.remove(p.sequence)
 	if a, ok := inv.accounts[p.account]; ok {
 		a.peers.remove(p.sequence)
@@ -154,14 +153,14 @@ func (inv *inventory) removeAccount(a *account) {
 
 // holds reports whether the entity is one of the node's still.
 func (inv *inventory) holds(e entity) bool {
-	found, ok := inv.find(e.common().subject)
+	found, ok := inv.find(e.subject())
 	return ok && found == e
 }
 
 // find returns a peer or an account by name.
 func (inv *inventory) find(s Subject) (entity, bool) {
 	if key, ok := s.Peer(); ok {
-		p, ok := inv.peers[key]
+		p, ok := inv.peers.Get(key)
 		return p, ok
 	}
 	id, _ := s.Account()
@@ -189,7 +188,7 @@ func (inv *inventory) state() State {
 		SpeedLimit: inv.speedLimit,
 		Policy:     inv.policy.Clone(),
 		Accounts:   make([]AccountState, 0, len(inv.accounts)),
-		Peers:      make([]PeerState, 0, len(inv.peers)),
+		Peers:      make([]PeerState, 0, inv.peers.Len()),
 	}
 	for _, a := range inv.accountOrder.entries {
 		s.Accounts = append(s.Accounts, a.state())

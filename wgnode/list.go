@@ -17,7 +17,7 @@ func (n *Node) Peer(key wgtypes.Key) (Peer, error) {
 	}
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	p, ok := n.inv.peers[key]
+	p, ok := n.inv.peers.Get(key)
 	if !ok {
 		return Peer{}, &OpError{op, OfPeer(key), ErrNotFound}
 	}

@@ -62,13 +62,13 @@ func (k *kept) take(r Record) error {
 	case RecordAccount:
 		a, limit, err := decodeAccount(r)
 		if err == nil {
-			k.accounts[a.id], k.caps[a.subject] = a, limit
+			k.accounts[a.id], k.caps[a.subject()] = a, limit
 		}
 		return err
 	case RecordPeer:
 		p, limit, err := decodePeer(r)
 		if err == nil {
-			k.peers[p.key], k.caps[p.subject] = p, limit
+			k.peers[p.key], k.caps[p.subject()] = p, limit
 		}
 		return err
 	case RecordAccountUsage, RecordPeerUsage:
@@ -116,7 +116,7 @@ func (k *kept) populate(inv *inventory, pool *ipam.Pool, now time.Time) (expired
 		if err := k.join(a); err != nil {
 			return nil, nil, err
 		}
-		events = append(events, a.advance(now)...)
+		events = append(events, advance(a, now)...)
 		inv.addAccount(a)
 	}
 	for _, p := range inOrder(k.peers) {
@@ -124,7 +124,7 @@ func (k *kept) populate(inv *inventory, pool *ipam.Pool, now time.Time) (expired
 			return nil, nil, err
 		}
 		if !p.over(now) {
-			events = append(events, p.advance(now)...)
+			events = append(events, advance(p, now)...)
 			events = append(events, p.reinstate(inv, now)...)
 			inv.addPeer(p)
 			continue
@@ -180,17 +180,17 @@ func (k *kept) admit(p *peer, inv *inventory, pool *ipam.Pool) error {
 
 // join gives an entity its usage.
 func (k *kept) join(e entity) error {
-	c := e.common()
-	usage, ok := k.usage[c.subject]
+	s := e.subject()
+	usage, ok := k.usage[s]
 	if !ok {
-		return corruptUsage(c.subject, "it is missing")
+		return corruptUsage(s, "it is missing")
 	}
-	if limit := k.caps[c.subject]; !usage.Ledger.Cap().Equal(limit) {
-		return corruptUsage(c.subject, "it is measured against another data cap")
+	if limit := k.caps[s]; !usage.Ledger.Cap().Equal(limit) {
+		return corruptUsage(s, "it is measured against another data cap")
 	}
-	delete(k.usage, c.subject)
-	delete(k.caps, c.subject)
-	c.restore(usage)
+	delete(k.usage, s)
+	delete(k.caps, s)
+	e.common().restore(usage)
 	return nil
 }
 
@@ -205,10 +205,10 @@ func unambiguous[E entity](entities []E) error {
 }
 
 func corrupt(e entity, reason string) error {
-	if id, ok := e.common().subject.Account(); ok {
+	if id, ok := e.subject().Account(); ok {
 		return &CorruptError{RecordAccount, id, errors.New(reason)}
 	}
-	key, _ := e.common().subject.Peer()
+	key, _ := e.subject().Peer()
 	return &CorruptError{RecordPeer, key.String(), errors.New(reason)}
 }
 

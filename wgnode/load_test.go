@@ -211,7 +211,7 @@ func FuzzRecords(f *testing.F) {
 		}
 		for _, a := range k.accounts {
 			var err error
-			a.ledger, err = quota.NewLedger(k.caps[a.subject], time.Now(), quota.Counters{})
+			a.ledger, err = quota.NewLedger(k.caps[a.subject()], time.Now(), quota.Counters{})
 			require.NoError(t, err)
 			again, err := a.definition()
 			require.NoError(t, err)
@@ -221,7 +221,7 @@ func FuzzRecords(f *testing.F) {
 		}
 		for _, p := range k.peers {
 			var err error
-			p.ledger, err = quota.NewLedger(k.caps[p.subject], time.Now(), quota.Counters{})
+			p.ledger, err = quota.NewLedger(k.caps[p.subject()], time.Now(), quota.Counters{})
 			require.NoError(t, err)
 			again, err := p.definition()
 			require.NoError(t, err)

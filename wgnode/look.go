@@ -59,7 +59,7 @@ func (n *Node) observe(q StatsQuery, stats Stats, now time.Time) {
 	for some := range slices.Chunk(stats.Peers, maxSettled) {
 		n.settle(func(inv *inventory) {
 			for _, s := range some {
-				p, ok := inv.peers[s.PublicKey]
+				p, ok := inv.peers.Get(s.PublicKey)
 				if !ok {
 					continue
 				}

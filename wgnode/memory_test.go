@@ -127,7 +127,7 @@ func TestPeerMemoryAtRest(t *testing.T) {
 			}
 		}
 		n.observe(StatsQuery{All: true, Device: true}, left, time.Now())
-		require.True(t, n.inv.peers[quietKey(0)].atRest())
+		require.True(t, n.inv.peer(quietKey(0)).atRest())
 		return n
 	})
 	require.Less(t, got, heap.Room*bound)

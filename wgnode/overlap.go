@@ -136,7 +136,7 @@ func (n *Node) overlapOver() {
 	o := n.up.overlap
 	n.settle(func(inv *inventory) {
 		n.up.overlap = overlap{public: o.public, over: true}
-		for _, p := range inv.peers {
+		for p := range inv.peers.All() {
 			if p.connection != nil {
 				p.connection.formerKey = false
 			}

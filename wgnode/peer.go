@@ -133,6 +133,11 @@ var _ entity = (*peer)(nil)
 
 func (p *peer) common() *core { return &p.core }
 
+func (p *peer) subject() Subject { return OfPeer(p.key) }
+
+// Key is for the table of peers.
+func (p *peer) Key() wgtypes.Key { return p.key }
+
 func (p *peer) clone() entity {
 	q := *p
 	q.core = p.core.clone()
@@ -153,8 +158,8 @@ func (p *peer) view() Peer {
 		SpeedLimit:      p.speedLimit,
 		DataCap:         p.ledger.Cap(),
 		CreatedAt:       p.createdAt.time(),
-		ExpiresAt:       p.expiresAt,
-		GracePeriod:     p.gracePeriod,
+		ExpiresAt:       p.expiresAt(),
+		GracePeriod:     p.gracePeriod(),
 		IdleTimeout:     p.idleTimeout,
 
 		Suspended:        p.suspended,
@@ -193,7 +198,7 @@ func (p *peer) matches(spec PeerSpec) bool {
 	}
 	return keyOf(p.presharedKey) == spec.PresharedKey && p.name == spec.Name && p.account == spec.Account &&
 		maps.Equal(p.labels, spec.Labels) && p.speedLimit == spec.SpeedLimit && p.ledger.Cap().Equal(spec.DataCap) &&
-		p.expiresAt.Equal(spec.ExpiresAt) && p.gracePeriod == spec.GracePeriod && p.idleTimeout == spec.IdleTimeout
+		p.expiresAt().Equal(spec.ExpiresAt) && p.gracePeriod() == spec.GracePeriod && p.idleTimeout == spec.IdleTimeout
 }
 
 // optional is a key that most peers do not have, as it is kept; nil for the zero key.

@@ -150,7 +150,7 @@ func (n *Node) PeerQuality(key wgtypes.Key) (PeerQuality, error) {
 	now := time.Now()
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	p, ok := n.inv.peers[key]
+	p, ok := n.inv.peers.Get(key)
 	if !ok {
 		return PeerQuality{}, &OpError{op, OfPeer(key), ErrNotFound}
 	}
@@ -166,7 +166,7 @@ func (n *Node) PeerQualities() ([]PeerQuality, error) {
 	now := time.Now()
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	list := make([]PeerQuality, 0, len(n.inv.peers))
+	list := make([]PeerQuality, 0, n.inv.peers.Len())
 	for _, p := range n.inv.peerOrder.entries {
 		list = append(list, p.qualityAt(&n.inv.quiet, now, n.stalePeriod()))
 	}

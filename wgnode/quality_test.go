@@ -232,7 +232,7 @@ func BenchmarkQuality(b *testing.B) {
 	for i := range count {
 		key := wgtypes.Key{byte(i), byte(i >> 8), 1}
 		p := &peer{key: key}
-		p.core, err = newCore(OfPeer(key), uint64(i+1), quota.Cap{}, now)
+		p.core, err = newCore(uint64(i+1), quota.Cap{}, now)
 		require.NoError(b, err)
 		n.inv.addPeer(p)
 		stats.Peers = append(stats.Peers, PeerStats{

@@ -16,7 +16,7 @@ import (
 func (r *rig) atRest(key wgtypes.Key) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.inv.peers[key].atRest()
+	return r.inv.peer(key).atRest()
 }
 
 // TestConnectionAtRest has peers connect, leave, and come back: what is told of one at rest is what was known of it, and what every
@@ -94,7 +94,7 @@ func TestRestKeepsHealth(t *testing.T) {
 		r.dataplane.mu.Unlock()
 		var seen sighting
 		r.mu.RLock()
-		seen.rests(r.inv.peers[key])
+		seen.rests(r.inv.peer(key))
 		r.mu.RUnlock()
 		require.Equal(t, instantOf(shaken), seen.newest)
 	})

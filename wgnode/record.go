@@ -184,7 +184,6 @@ func decodeAccount(r Record) (*account, quota.Cap, error) {
 	return &account{
 		core: core{
 			tenure:     tenure{suspended: v.Suspended},
-			subject:    OfAccount(r.Key),
 			sequence:   v.Sequence,
 			createdAt:  instantOf(v.CreatedAt),
 			labels:     v.Labels,
@@ -196,7 +195,7 @@ func decodeAccount(r Record) (*account, quota.Cap, error) {
 }
 
 func (p *peer) definition() (Record, error) {
-	newer := p.suspended || p.gracePeriod != 0 || p.idleTimeout != 0 || p.formerKey != nil
+	newer := p.suspended || p.gracePeriod() != 0 || p.idleTimeout != 0 || p.formerKey != nil
 	v := peerJSON{
 		version:     since(2, newer),
 		Sequence:    p.sequence,
@@ -207,8 +206,8 @@ func (p *peer) definition() (Record, error) {
 		SpeedLimit:  p.speedLimit,
 		DataCap:     p.ledger.Cap(),
 		CreatedAt:   p.createdAt.time(),
-		ExpiresAt:   p.expiresAt,
-		GracePeriod: p.gracePeriod,
+		ExpiresAt:   p.expiresAt(),
+		GracePeriod: p.gracePeriod(),
 		IdleTimeout: p.idleTimeout,
 		Suspended:   p.suspended,
 	}
@@ -257,9 +256,8 @@ func decodePeer(r Record) (*peer, quota.Cap, error) {
 	return &peer{
 		core: core{
 			tenure: tenure{
-				suspended: v.Suspended, expiresAt: wallClock(v.ExpiresAt), gracePeriod: v.GracePeriod, idleTimeout: v.IdleTimeout,
+				suspended: v.Suspended, expiry: expiryOf(wallClock(v.ExpiresAt), v.GracePeriod), idleTimeout: v.IdleTimeout,
 			},
-			subject:    OfPeer(key),
 			sequence:   v.Sequence,
 			createdAt:  instantOf(v.CreatedAt),
 			labels:     v.Labels,

@@ -103,11 +103,11 @@ func TestLifecycleComesBack(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, r.Suspend(t.Context(), OfPeer(rekeyed.PublicKey)))
 	require.NoError(t, r.Suspend(t.Context(), OfAccount("acme")))
-	before, own := imageOf(t, r), keyOf(r.inv.peers[rekeyed.PublicKey].formerKey)
+	before, own := imageOf(t, r), keyOf(r.inv.peer(rekeyed.PublicKey).formerKey)
 	require.Equal(t, p.PublicKey, own)
 	next := r.again(t)
 	require.Equal(t, before, imageOf(t, next))
-	require.Equal(t, own, keyOf(next.inv.peers[rekeyed.PublicKey].formerKey))
+	require.Equal(t, own, keyOf(next.inv.peer(rekeyed.PublicKey).formerKey))
 	require.Equal(t, 720*time.Hour, before.peers[0].IdleTimeout)
 	require.True(t, before.accounts[0].Suspended)
 }

@@ -61,8 +61,8 @@ func (n *Node) rekeyPeer(ctx context.Context, key wgtypes.Key, keys PeerKeys) (_
 	if n.up.owns(pair.public) {
 		return RekeyedPeer{}, n.checkKeys(keys) // it became the node's meanwhile
 	}
-	p, ok := n.inv.peers[key]
-	other, taken := n.inv.peers[pair.public]
+	p, ok := n.inv.peers.Get(key)
+	other, taken := n.inv.peers.Get(pair.public)
 	switch {
 	case !ok && taken && keyOf(other.formerKey) == key && keys.presharedBy(other):
 		return RekeyedPeer{Peer: other.view(), FormerKey: key}, nil
@@ -159,8 +159,7 @@ func (n *Node) rekey(ctx context.Context, pairs map[wgtypes.Key]keyPair, peers .
 				p.presharedKey = optional(*pair.preshared)
 			}
 			if pair.public != p.key {
-				p.changeName(OfPeer(pair.public))
-				p.key, p.formerKey = pair.public, optional(p.key)
+				p.changeKey(pair.public)
 				p.connection, p.watchedSince = nil, 0
 				// Whoever has the new key has not had the time to use it.
 				p.seen, p.handshake = n.inv.running(now), 0

@@ -28,7 +28,7 @@ func (n *Node) removePeer(ctx context.Context, key wgtypes.Key) (err error) {
 		return err
 	}
 	defer release()
-	p, ok := n.inv.peers[key]
+	p, ok := n.inv.peers.Get(key)
 	if !ok {
 		return ErrNotFound
 	}

@@ -91,7 +91,7 @@ func (n *Node) revise(ctx context.Context, r revision, entities ...entity) error
 		}
 	})
 	for _, e := range entities {
-		n.log.Debug("changed", "subject", e.common().subject, "what", r.detail)
+		n.log.Debug("changed", "subject", e.subject(), "what", r.detail)
 	}
 	n.events.publish(events...)
 	return nil
@@ -113,7 +113,7 @@ func (n *Node) draft(r revision, entities []entity) (drafts []draft, events []Ev
 		} else {
 			events = append(events, changed(e, r.detail))
 		}
-		events = append(events, c.advance(now)...)
+		events = append(events, advance(next, now)...)
 		drafts = append(drafts, draft{e, next})
 	}
 	return drafts, events, nil

@@ -131,7 +131,7 @@ func (n *Node) nextKey(rotation KeyRotation) (wgtypes.Key, error) {
 		p.add("Overlap", "is %v: it must be %v to %v, or 0 for none", d, MinKeyOverlap, MaxKeyOverlap)
 	}
 	next := clamp(rotation.PrivateKey)
-	if _, ok := n.inv.peers[next.PublicKey()]; ok && rotation.PrivateKey != (wgtypes.Key{}) {
+	if _, ok := n.inv.peers.Get(next.PublicKey()); ok && rotation.PrivateKey != (wgtypes.Key{}) {
 		p.add("PrivateKey", "is a peer's: give another one")
 	}
 	if err := p.err("key rotation"); err != nil {

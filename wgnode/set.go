@@ -73,7 +73,7 @@ func changed(e entity, detail string) Event {
 	if p, ok := e.(*peer); ok {
 		return Event{Kind: PeerChanged, Peer: p.key, Account: p.account, Detail: detail}
 	}
-	return Event{Kind: AccountChanged, Detail: detail}.of(e.common().subject)
+	return Event{Kind: AccountChanged, Detail: detail}.of(e.subject())
 }
 
 // SetPolicy replaces the policy, for flows that begin and for those under way. It holds until the node is closed: what is

@@ -53,7 +53,7 @@ func (n *Node) bringUp(ctx context.Context) ([]Event, error) {
 	if up.privateKey, err = ecdh.X25519().NewPrivateKey(key.private[:]); err != nil {
 		return nil, fmt.Errorf("use private key: %w", err)
 	}
-	if _, ok := inv.peers[up.publicKey]; ok {
+	if _, ok := inv.peers.Get(up.publicKey); ok {
 		return nil, fmt.Errorf("the node's own key %s is stored as a peer's: give the node another PrivateKey", up.publicKey)
 	}
 	batch, inverse = append(batch, key.batch...), append(inverse, key.inverse...)

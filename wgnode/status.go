@@ -54,7 +54,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	}
 	n.mu.RLock()
 	up := n.up
-	s.Peers, s.Accounts, s.SyncedAt = len(n.inv.peers), len(n.inv.accounts), n.synced
+	s.Peers, s.Accounts, s.SyncedAt = n.inv.peers.Len(), len(n.inv.accounts), n.synced
 	if up.overlap.on() {
 		s.FormerKey, s.OverlapEnds, s.FormerKeyPeers = up.overlap.public, up.overlap.until, n.inv.knowFormerKey()
 	}
@@ -86,7 +86,7 @@ func (n *Node) PeerStats(ctx context.Context, key wgtypes.Key) (PeerStats, error
 	if err == nil {
 		n.mu.RLock()
 		defer n.mu.RUnlock()
-		if p, ok := n.inv.peers[key]; ok {
+		if p, ok := n.inv.peers.Get(key); ok {
 			return p.lastStats(time.Now()), nil
 		}
 		err = ErrNotFound // removed meanwhile

@@ -24,8 +24,8 @@ func (n *Node) Resume(ctx context.Context, s Subject) error {
 func (n *Node) setSuspended(ctx context.Context, op string, s Subject, on bool) error {
 	// An account's flag is the account's, and is noted with its peers.
 	flag := func(e entity) *bool {
-		if c := e.common(); c.subject != s {
-			return &c.accountSuspended
+		if e.subject() != s {
+			return &e.common().accountSuspended
 		}
 		return &e.common().suspended
 	}
@@ -38,7 +38,7 @@ func (n *Node) setSuspended(ctx context.Context, op string, s Subject, on bool) 
 			return nil
 		},
 		tell: func(before, _ entity) []Event {
-			if before.common().subject != s {
+			if before.subject() != s {
 				return nil
 			}
 			return []Event{suspension(s, on)}

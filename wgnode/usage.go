@@ -84,7 +84,7 @@ func later(a, b quota.Counters) quota.Counters {
 func queryOf[E entity](entities ...E) StatsQuery {
 	var q StatsQuery
 	for _, e := range entities {
-		s := e.common().subject
+		s := e.subject()
 		if key, ok := s.Peer(); ok {
 			q.Peers = append(q.Peers, key)
 		} else if id, ok := s.Account(); ok {
@@ -132,7 +132,7 @@ func (n *Node) read(ctx context.Context, q StatsQuery) (stale []entity, err erro
 // letPass advances an entity's ledger and its deadline. One that was missed, as its work failed, rests until it is tried again.
 func (n *Node) letPass(inv *inventory, e entity, now time.Time) []Event {
 	c := e.common()
-	events := c.advance(now)
+	events := advance(e, now)
 	if next := c.wake(); next.IsZero() || next.After(now) || !c.deadline.after(now) {
 		inv.deadlines.set(e, next)
 	}
@@ -223,7 +223,7 @@ func (n *Node) save(ctx context.Context, batch []Mutation) error {
 		if !e.common().unsaved {
 			continue
 		}
-		record, err := encodeUsage(e.common())
+		record, err := encodeUsage(e)
 		if err != nil {
 			return err
 		}

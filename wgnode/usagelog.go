@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/usagelog"
 )
@@ -60,9 +62,9 @@ func (n *Node) usageDue(due *schedule, now time.Time) bool {
 
 // logAll hands the counters of all entities, as they were read last, to the usage log. The caller holds the slot.
 func (n *Node) logAll(at time.Time) (written <-chan struct{}) {
-	readings := make([]usagelog.Reading, 0, len(n.inv.accounts)+len(n.inv.peers))
+	readings := make([]usagelog.Reading, 0, len(n.inv.accounts)+n.inv.peers.Len())
 	for e := range n.inv.entities {
-		readings = append(readings, e.common().logged())
+		readings = append(readings, logged(e))
 	}
 	return n.usageLog.appendAll(at, readings)
 }
@@ -80,7 +82,7 @@ func (n *Node) logLast(ctx context.Context, readings []usagelog.Reading) {
 func lastReadings[E entity](entities []E) []usagelog.Reading {
 	readings := make([]usagelog.Reading, len(entities))
 	for i, e := range entities {
-		readings[i] = e.common().logged()
+		readings[i] = logged(e)
 	}
 	return readings
 }
@@ -88,8 +90,8 @@ func lastReadings[E entity](entities []E) []usagelog.Reading {
 // succeeded are the last readings of peers under the keys that they lose, and the first under those that they get.
 func succeeded(drafts []draft) (readings []usagelog.Reading) {
 	for _, d := range drafts {
-		if before, after := d.e.common(), d.next.common(); before.subject != after.subject {
-			readings = append(readings, before.logged(), after.logged())
+		if d.e.subject() != d.next.subject() {
+			readings = append(readings, logged(d.e), logged(d.next))
 		}
 	}
 	return readings
@@ -97,9 +99,10 @@ func succeeded(drafts []draft) (readings []usagelog.Reading) {
 
 // logged is the reading of the entity for the usage log, which knows a peer by its key: what it used under former keys is not
 // in it.
-func (c *core) logged() usagelog.Reading {
+func logged(e entity) usagelog.Reading {
+	c := e.common()
 	former := c.formerKeys().all
-	return usagelog.Reading{Subject: loggedAs(c.subject, c.sequence), Counters: usagelog.Counters{
+	return usagelog.Reading{Subject: loggedAs(e.subject(), c.sequence), Counters: usagelog.Counters{
 		Download: above(c.counters.Download, former.Download), Upload: above(c.counters.Upload, former.Upload),
 	}}
 }
@@ -134,15 +137,16 @@ func (c *core) formerKeys() keyUses {
 	return *c.rekeyed
 }
 
-// changeName has the entity go on under another name. For the usage log its counters begin anew, or, under one of the last names
-// that it had, where they were.
-func (c *core) changeName(to Subject) {
-	left := c.logged()
+// changeKey has the peer go on under another key. For the usage log its counters begin anew, or, under one of the last keys that it
+// had, where they were.
+func (p *peer) changeKey(to wgtypes.Key) {
+	left := logged(p)
 	before := []keyUse{{left.Subject.Name, countersOf(left.Counters)}}
-	c.subject = to
+	p.key, p.formerKey = to, optional(p.key)
+	c := &p.core
 	all := c.counters
 	for _, use := range c.formerKeys().each {
-		if use.Key == loggedAs(to, 0).Name {
+		if use.Key == loggedAs(p.subject(), 0).Name {
 			all.Download = above(c.counters.Download, use.Counters.Download)
 			all.Upload = above(c.counters.Upload, use.Counters.Upload)
 		} else {

@@ -126,7 +126,7 @@ func (l *logDriver) note(rt *rapid.T) {
 	l.numbers = make(map[Subject]uint64)
 	for e := range l.rig.inv.entities {
 		c := e.common()
-		l.numbers[c.subject] = c.sequence
+		l.numbers[e.subject()] = c.sequence
 		l.counted[c.sequence] = c.counters.Download + c.counters.Upload
 	}
 }

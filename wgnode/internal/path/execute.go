@@ -128,7 +128,7 @@ func (p *Path) removeAccount(id string) error {
 // of the same change can have them: until then nobody does.
 func (p *Path) vacate(states []wgnode.PeerState) {
 	for _, state := range states {
-		if old, ok := p.peers[state.PublicKey]; ok && !slices.Equal(old.addrs, state.Addrs) {
+		if old, ok := p.peers.Get(state.PublicKey); ok && !slices.Equal(old.addrs, state.Addrs) {
 			p.table.Delete(old.addrs)
 			p.filter.RemoveSubject(old.key.String())
 			old.addrs = nil
@@ -154,7 +154,7 @@ func (p *Path) setPeers(states []wgnode.PeerState) error {
 	}
 	p.table.SetAll(func(yield func([]netip.Addr, *peer) bool) {
 		for i, state := range states {
-			pr := p.peers[state.PublicKey]
+			pr, _ := p.peers.Get(state.PublicKey)
 			pr.member.Store(members[i])
 			if !slices.Equal(pr.addrs, state.Addrs) {
 				pr.addrs = state.Addrs
@@ -169,11 +169,11 @@ func (p *Path) setPeers(states []wgnode.PeerState) error {
 
 // setPeer puts in force what of a peer has nothing to do with its addresses.
 func (p *Path) setPeer(state wgnode.PeerState) error {
-	pr, ok := p.peers[state.PublicKey]
+	pr, ok := p.peers.Get(state.PublicKey)
 	if !ok {
 		pr = p.newPeer(state)
 		p.mu.Lock()
-		p.peers[state.PublicKey] = pr
+		p.peers.Set(pr)
 		p.mu.Unlock()
 	}
 	pr.account.Store(p.accounts[state.Account])
@@ -204,14 +204,14 @@ func (p *Path) crossed(event wgnode.DataplaneEvent, err error) {
 }
 
 func (p *Path) removePeer(key wgtypes.Key) {
-	pr, ok := p.peers[key]
+	pr, ok := p.peers.Get(key)
 	if !ok {
 		return
 	}
 	pr.gone.Store(true)
 	p.table.Delete(pr.addrs)
 	p.mu.Lock()
-	delete(p.peers, key)
+	p.peers.Delete(key)
 	p.mu.Unlock()
 	p.filter.RemoveSubject(key.String())
 	pr.rates.mu.Lock()

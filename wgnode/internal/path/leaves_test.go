@@ -75,7 +75,7 @@ func TestLeavesAsideFollowTheirAccount(t *testing.T) {
 		RemoveAccounts: []string{"acme"},
 	}))
 	require.Equal(t, "other", s.up.Hierarchy().Leaves[one.PublicKey.String()].Group)
-	require.False(t, s.leavesOf(s.peers[one.PublicKey]).up.Unshaped())
+	require.False(t, s.leavesOf(s.peer(one.PublicKey)).up.Unshaped())
 }
 
 func TestLimitOutOfRangeIsRefusedBeforeAnyPacket(t *testing.T) {
@@ -83,5 +83,5 @@ func TestLimitOutOfRangeIsRefusedBeforeAnyPacket(t *testing.T) {
 	one := testPeer(2)
 	one.SpeedLimit.Upload = shaping.MaxRate + 1
 	require.ErrorIs(t, s.Apply(wgnode.Change{SetPeers: []wgnode.PeerState{one}}), shaping.ErrRateRange)
-	require.Empty(t, s.peers)
+	require.Zero(t, s.peers.Len())
 }

@@ -5,8 +5,7 @@ import (
 	"net/netip"
 	"sync"
 
-	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
-
+	"github.com/waylume/waylume/internal/keytable"
 	"github.com/waylume/waylume/internal/packet"
 	"github.com/waylume/waylume/isolation"
 	"github.com/waylume/waylume/quota"
@@ -48,7 +47,7 @@ type Path struct {
 	scratch  sync.Pool // *scratch
 
 	mu       sync.RWMutex // guards the maps, not what they point to
-	peers    map[wgtypes.Key]*peer
+	peers    keytable.Map[*peer]
 	accounts map[string]*account
 }
 
@@ -65,7 +64,7 @@ type scratch struct {
 // New builds a path with no peer and the default policy.
 func New(cfg Config) (*Path, error) {
 	p := &Path{
-		cfg: cfg, host: cfg.Host, peers: make(map[wgtypes.Key]*peer), accounts: make(map[string]*account),
+		cfg: cfg, host: cfg.Host, accounts: make(map[string]*account),
 		shaped: shapedPeers{all: make(map[*peer]*leaves)},
 	}
 	p.want = desired.NewOver(p.Holder)

@@ -64,6 +64,12 @@ func newSink(t testing.TB) *sink {
 	return s
 }
 
+// peer is the peer with this key, nil if there is none.
+func (s *sink) peer(key wgtypes.Key) *peer {
+	found, _ := s.peers.Get(key)
+	return found
+}
+
 // caught returns what has come out of each end since the last call.
 func (s *sink) caught() (toPeers, toNet []string, events []wgnode.DataplaneEvent) {
 	s.mu.Lock()
@@ -173,7 +179,7 @@ func TestThrottleHoldsFromThePacketThatReachesTheCap(t *testing.T) {
 	one.Budget = quota.Budget{Limited: true, Limit: 1000, AtEnd: quota.Throttle}
 	one.Throttle = shaping.Limit{Download: 8000, Upload: 8000}
 	require.NoError(t, s.Apply(wgnode.Change{SetPeers: []wgnode.PeerState{one}}))
-	up := func() *shaping.Leaf { return s.leavesOf(s.peers[one.PublicKey]).up }
+	up := func() *shaping.Leaf { return s.leavesOf(s.peer(one.PublicKey)).up }
 	require.True(t, up().Unshaped())
 	s.FromPeer([][]byte{udp(one.Addrs[0], web, 500), udp(one.Addrs[0], web, 500)}, 0)
 	require.False(t, up().Unshaped(), "throttled by the very packet that reaches the cap")
@@ -234,8 +240,8 @@ func TestQueuedPacketsAreJudgedAnew(t *testing.T) {
 			}
 			require.NoError(t, s.Apply(wgnode.Change{RemovePeers: []wgtypes.Key{two.PublicKey}, SetPeers: next}))
 			s.caught()
-			require.NotZero(t, s.leavesOf(s.peers[one.PublicKey]).up.Stats().BacklogPackets, "nothing waited: the test shows nothing")
-			require.Eventually(t, func() bool { return s.leavesOf(s.peers[one.PublicKey]).up.Stats().BacklogPackets == 0 },
+			require.NotZero(t, s.leavesOf(s.peer(one.PublicKey)).up.Stats().BacklogPackets, "nothing waited: the test shows nothing")
+			require.Eventually(t, func() bool { return s.leavesOf(s.peer(one.PublicKey)).up.Stats().BacklogPackets == 0 },
 				10*time.Second, 10*time.Millisecond)
 			toPeers, toNet, _ := s.caught()
 			require.Empty(t, toNet)

@@ -37,6 +37,9 @@ type peer struct {
 	shaped bool
 }
 
+// Key is for the table of peers.
+func (p *peer) Key() wgtypes.Key { return p.key }
+
 // take counts n bytes against the peer and its account, or neither, and says whether they may pass.
 func (p *peer) take(d quota.Direction, n int) bool {
 	a := p.account.Load()
@@ -93,8 +96,8 @@ func (p *Path) Stats(query wgnode.StatsQuery) wgnode.Stats {
 	defer p.mu.RUnlock()
 	var s wgnode.Stats
 	if query.All {
-		s.Peers = make([]wgnode.PeerStats, 0, len(p.peers))
-		for _, peer := range p.peers {
+		s.Peers = make([]wgnode.PeerStats, 0, p.peers.Len())
+		for peer := range p.peers.All() {
 			s.Peers = append(s.Peers, peer.stats())
 		}
 		for _, a := range p.accounts {
@@ -102,7 +105,7 @@ func (p *Path) Stats(query wgnode.StatsQuery) wgnode.Stats {
 		}
 	}
 	for _, key := range query.Peers {
-		if peer, ok := p.peers[key]; ok && !query.All {
+		if peer, ok := p.peers.Get(key); ok && !query.All {
 			s.Peers = append(s.Peers, peer.stats())
 		}
 	}

@@ -105,7 +105,7 @@ func TestJunkForTheIdle(t *testing.T) {
 	told := manyPeers(3000)
 	require.NoError(t, n.Set(t.Context(), nil, told))
 	n.reg.mu.Lock()
-	for _, e := range n.reg.peers {
+	for e := range n.reg.peers.All() {
 		e.past().note(visit{lane: n.owner.id, endpoint: netip.MustParseAddrPort("127.0.0.1:9")}, n.reg.live)
 	}
 	n.reg.mu.Unlock()
@@ -165,7 +165,7 @@ func TestFull(t *testing.T) {
 
 	n.reg.mu.Lock()
 	for _, p := range []*phone{a, b} { // as if that was long ago
-		e := n.reg.peers[p.key.PublicKey()]
+		e, _ := n.reg.peers.Get(p.key.PublicKey())
 		e.in(n.owner).stay.heard = time.Now().Add(-defaultIdle / busyShare)
 	}
 	n.reg.mu.Unlock()

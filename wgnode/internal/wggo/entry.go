@@ -36,6 +36,9 @@ const (
 	gone // it is not registered any more
 )
 
+// Key is for the table of peers.
+func (e *entry) Key() wgtypes.Key { return e.key }
+
 func (e *entry) is(f entryFlags) bool { return e.flags&f != 0 }
 
 // history is what is known of a peer from when it was in devices.

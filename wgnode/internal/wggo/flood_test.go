@@ -85,7 +85,7 @@ func TestFloodOfStrangers(t *testing.T) {
 	require.Equal(t, 1, n.active())
 	n.reg.mu.RLock()
 	remembered := 0
-	for _, e := range n.reg.peers {
+	for e := range n.reg.peers.All() {
 		if e.was != nil {
 			remembered++
 		}

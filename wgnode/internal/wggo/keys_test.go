@@ -154,7 +154,7 @@ func TestPeersDuringOverlap(t *testing.T) {
 	s, err := n.Status()
 	require.NoError(t, err)
 	require.Empty(t, s.Peers)
-	require.Empty(t, n.reg.peers)
+	require.Zero(t, n.reg.peers.Len())
 	require.Empty(t, n.reg.hosts4)
 	require.Zero(t, s.Active)
 }

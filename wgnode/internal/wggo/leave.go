@@ -71,8 +71,8 @@ func (b *bouncer) look(l *lane, report Status, after time.Duration) (idle []*can
 	for some := range slices.Chunk(report.Peers, atOnce) {
 		b.reg.mu.Lock()
 		for _, s := range some {
-			e := b.reg.peers[s.PublicKey]
-			if e == nil {
+			e, ok := b.reg.peers.Get(s.PublicKey)
+			if !ok {
 				continue
 			}
 			if p := e.in(l); p != nil {

@@ -105,7 +105,7 @@ func TestForgery(t *testing.T) {
 	require.Zero(t, w.answer(forged(t, key.PublicKey(), newKey(t).PublicKey()), moment/4))
 	require.Zero(t, n.active())
 	n.reg.mu.RLock()
-	require.Nil(t, n.reg.peers[own.PublicKey()].was)
+	require.Nil(t, n.reg.get(own.PublicKey()).was)
 	n.reg.mu.RUnlock()
 	k := newKnocker(t, own, key.PublicKey())
 	require.EqualValues(t, device.MessageResponseType, w.answer(k.next(t), patience))

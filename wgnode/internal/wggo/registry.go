@@ -8,14 +8,16 @@ import (
 
 	"github.com/gaissmai/bart"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/waylume/waylume/internal/keytable"
 )
 
 // registry is all peers that may connect, whether they are in a device or not. Reading it takes a lock that changes hold for
 // microseconds. The zero value is empty.
 type registry struct {
 	mu     sync.RWMutex
-	peers  map[wgtypes.Key]*entry // guarded by mu, as all below
-	hosts4 map[[4]byte]*entry     // by whole addresses, which nearly all are
+	peers  keytable.Map[*entry] // guarded by mu, as all below
+	hosts4 map[[4]byte]*entry   // by whole addresses, which nearly all are
 	hosts6 map[[16]byte]*entry
 	wide   bart.Table[*entry] // by what is wider than an address
 	live   []*lane            // those that have a key of the node's
@@ -26,7 +28,8 @@ type registry struct {
 func (r *registry) get(key wgtypes.Key) *entry {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.peers[key]
+	e, _ := r.peers.Get(key)
+	return e
 }
 
 // lookupLocked is who an address belongs to, or nil.
@@ -55,15 +58,15 @@ func (r *registry) lookup(addr netip.Addr) *entry {
 func (r *registry) set(peers []Peer) (tell []*entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.peers == nil {
-		r.peers, r.hosts4, r.hosts6 = make(map[wgtypes.Key]*entry), make(map[[4]byte]*entry), make(map[[16]byte]*entry)
+	if r.hosts4 == nil {
+		r.hosts4, r.hosts6 = make(map[[4]byte]*entry), make(map[[16]byte]*entry)
 	}
 	var robbed, changed []*entry
 	for _, p := range peers {
-		e := r.peers[p.PublicKey]
-		if e == nil {
+		e, ok := r.peers.Get(p.PublicKey)
+		if !ok {
 			e = &entry{key: p.PublicKey}
-			r.peers[p.PublicKey] = e
+			r.peers.Set(e)
 		}
 		before := e.toldIfActive()
 		e.psk = nil
@@ -169,7 +172,7 @@ func (r *registry) drop(e *entry) (in []*lane) {
 	}
 	e.flags |= gone
 	r.clearLocked(e)
-	delete(r.peers, e.key)
+	r.peers.Delete(e.key)
 	if e.now != nil {
 		for _, p := range e.now.at {
 			delete(p.lane.present, e)
@@ -185,8 +188,8 @@ func (r *registry) drop(e *entry) (in []*lane) {
 func (r *registry) all() []*entry {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	all := make([]*entry, 0, len(r.peers))
-	for _, e := range r.peers {
+	all := make([]*entry, 0, r.peers.Len())
+	for e := range r.peers.All() {
 		all = append(all, e)
 	}
 	return all
@@ -205,7 +208,7 @@ func (r *registry) shut(l *lane, last Status) {
 	defer r.mu.Unlock()
 	r.live = slices.DeleteFunc(slices.Clone(r.live), func(other *lane) bool { return other == l })
 	for _, s := range last.Peers {
-		if e := r.peers[s.PublicKey]; e != nil {
+		if e, ok := r.peers.Get(s.PublicKey); ok {
 			if p := e.in(l); p != nil {
 				e.past().add(s, p)
 			}

@@ -97,7 +97,7 @@ func TestRegistry(t *testing.T) {
 			},
 			"": func(t *rapid.T) {
 				active := 0
-				require.Len(t, r.peers, len(model))
+				require.Equal(t, len(model), r.peers.Len())
 				for k, m := range model {
 					e := r.get(k)
 					got := e.told()

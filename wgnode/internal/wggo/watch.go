@@ -72,8 +72,8 @@ func (p *pair) look() error {
 	p.reg.mu.Lock()
 	defer p.reg.mu.Unlock()
 	for key, h := range last {
-		e := p.reg.peers[key]
-		if e == nil || e.in(h.by) == nil || !h.at.After(e.now.shaken) {
+		e, ok := p.reg.peers.Get(key)
+		if !ok || e.in(h.by) == nil || !h.at.After(e.now.shaken) {
 			continue
 		}
 		e.now.shaken = h.at
