@@ -192,7 +192,7 @@ func (f *Filter) SetSubjects(subjects ...Subject) ([]*Member, error) {
 	}
 	for i, s := range subjects {
 		m := members[i]
-		if old := m.state.Load(); old == nil || !old.subject.Equal(s) {
+		if old := m.state.Load(); old == nil || !old.subject(m.id).Equal(s) {
 			if s.ID = m.id; !f.config.KeepSubjects {
 				s = s.Clone()
 			}
@@ -238,7 +238,7 @@ func (f *Filter) assigned(subjects []Subject, members []*Member) (*bart.Table[*M
 // addrs are those of the subject with an ID; none if there is no such subject.
 func (f *Filter) addrs(id string) []netip.Addr {
 	if m := f.members[id]; m != nil {
-		return m.state.Load().subject.Addrs
+		return m.state.Load().addrs
 	}
 	return nil
 }

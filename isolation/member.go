@@ -27,18 +27,25 @@ type memory struct {
 	fragments flowTable // of packets that the member sent, or that came to it from outside
 }
 
-// memberState is a subject under an installed plan; it is immutable.
+// memberState is a subject, but for the ID that its member has, under an installed plan; it is immutable.
 type memberState struct {
-	subject   Subject
+	account   string
+	labels    map[string]string
+	addrs     []netip.Addr
 	in        *installed
 	selection *selection // that others share
 }
 
 func newMemberState(s Subject, in *installed) *memberState {
-	return &memberState{subject: s, in: in, selection: in.plan.selects(s)}
+	return &memberState{account: s.Account, labels: s.Labels, addrs: s.Addrs, in: in, selection: in.plan.selects(s)}
 }
 
-func (s *memberState) owns(addr netip.Addr) bool { return slices.Contains(s.subject.Addrs, addr) }
+// subject is that of the member with this ID.
+func (s *memberState) subject(id string) Subject {
+	return Subject{ID: id, Account: s.account, Labels: s.labels, Addrs: s.addrs}
+}
+
+func (s *memberState) owns(addr netip.Addr) bool { return slices.Contains(s.addrs, addr) }
 
 func newMember(id string, serial uint64, c *Config) *Member {
 	return &Member{id: id, config: c, serial: serial}
@@ -73,7 +80,7 @@ func (m *Member) under(in *installed) (*memberState, bool) {
 		case s.in.generation > in.generation:
 			return nil, false
 		}
-		if next := newMemberState(s.subject, in); m.state.CompareAndSwap(s, next) {
+		if next := newMemberState(s.subject(m.id), in); m.state.CompareAndSwap(s, next) {
 			return next, true
 		}
 	}

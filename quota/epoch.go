@@ -20,8 +20,6 @@ type epoch struct {
 	budget Budget
 	// base and the fields of word add up to the counters, modulo 2^64.
 	base Counters
-	// start is what word was at first.
-	start uint64
 }
 
 const (
@@ -33,17 +31,15 @@ const (
 	fieldStart uint64 = 1 << (fieldBits - 1) // in the middle, since refunds may go below where an epoch began
 )
 
-func newEpoch(c Counters, b Budget, cutOff bool) *epoch {
-	e := &epoch{
-		budget: b,
-		base:   Counters{Download: c.Download - fieldStart, Upload: c.Upload - fieldStart},
-		start:  fieldStart<<fieldBits | fieldStart,
-	}
+// newEpoch also returns what its word says as yet.
+func newEpoch(c Counters, b Budget, cutOff bool) (*epoch, reading) {
+	e := &epoch{budget: b, base: Counters{Download: c.Download - fieldStart, Upload: c.Upload - fieldStart}}
+	word := fieldStart<<fieldBits | fieldStart
 	if cutOff {
-		e.start |= latched
+		word |= latched
 	}
-	e.word.Store(e.start)
-	return e
+	e.word.Store(word)
+	return e, e.read(word)
 }
 
 // reading is what an epoch's word says.

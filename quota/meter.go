@@ -54,9 +54,9 @@ type Meter struct {
 // reported at once. notify must not wait for another packet.
 func NewMeter(start Counters, b Budget, notify func(Crossing)) *Meter {
 	m := &Meter{notify: notify}
-	e := newEpoch(start, b, false)
+	e, first := newEpoch(start, b, false)
 	m.epoch.Store(e)
-	m.report(Budget{}, reading{}, b, e.read(e.word.Load()))
+	m.report(Budget{}, reading{}, b, first)
 	return m
 }
 
@@ -144,12 +144,12 @@ func (m *Meter) renew(e *epoch, old uint64, b Budget) bool {
 		return false
 	}
 	r := e.read(old)
-	next := newEpoch(r.counters, b, r.latched && !b.Roomier(e.budget))
+	next, first := newEpoch(r.counters, b, r.latched && !b.Roomier(e.budget))
 	if !m.epoch.CompareAndSwap(e, next) {
 		return false
 	}
 	if b != e.budget {
-		m.report(e.budget, r, b, next.read(next.start))
+		m.report(e.budget, r, b, first)
 	}
 	return true
 }

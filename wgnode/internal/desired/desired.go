@@ -11,6 +11,7 @@ import (
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"github.com/waylume/waylume/internal/keytable"
 	"github.com/waylume/waylume/isolation"
 	"github.com/waylume/waylume/shaping"
 	"github.com/waylume/waylume/wgnode"
@@ -25,8 +26,8 @@ type Set struct {
 	speedLimit shaping.Limit
 	policy     isolation.Policy
 	accounts   map[string]wgnode.AccountState
-	peers      map[wgtypes.Key]*entry
-	members    map[string]int // number of peers of each account
+	peers      keytable.Map[*entry]
+	members    map[string]*membership // those that any peer names
 	holder     func(netip.Addr) (wgtypes.Key, bool)
 	addrs      map[netip.Addr]wgtypes.Key // nil where somebody else's holder is asked
 }
@@ -47,19 +48,18 @@ func New() *Set {
 func NewOver(holder func(netip.Addr) (wgtypes.Key, bool)) *Set {
 	return &Set{
 		accounts: make(map[string]wgnode.AccountState),
-		peers:    make(map[wgtypes.Key]*entry),
-		members:  make(map[string]int),
+		members:  make(map[string]*membership),
 		holder:   holder,
 	}
 }
 
 // Peer returns the desired state of one peer.
 func (s *Set) Peer(key wgtypes.Key) (wgnode.PeerState, bool) {
-	e, ok := s.peers[key]
+	e, ok := s.peers.Get(key)
 	if !ok {
 		return wgnode.PeerState{}, false
 	}
-	return e.state(key), true
+	return e.state(), true
 }
 
 // Account returns the desired state of one account.
@@ -69,13 +69,18 @@ func (s *Set) Account(id string) (wgnode.AccountState, bool) {
 }
 
 // Members returns how many peers name the account.
-func (s *Set) Members(id string) int { return s.members[id] }
+func (s *Set) Members(id string) int {
+	if a := s.members[id]; a != nil {
+		return a.peers
+	}
+	return 0
+}
 
 // Policy returns the desired policy.
 func (s *Set) Policy() isolation.Policy { return s.policy }
 
 // Len returns the number of peers.
-func (s *Set) Len() int { return len(s.peers) }
+func (s *Set) Len() int { return s.peers.Len() }
 
 // Check reports whether c can be recorded: an error that matches [ErrInconsistent] says why not. It costs the size of c.
 func (s *Set) Check(c wgnode.Change) error {
@@ -133,11 +138,11 @@ func (s *Set) checkRemovedAccounts(c wgnode.Change, gone map[wgtypes.Key]bool) e
 	}
 	left := make(map[string]int, len(c.RemoveAccounts))
 	for _, id := range c.RemoveAccounts {
-		left[id] = s.members[id]
+		left[id] = s.Members(id)
 	}
 	leave := func(key wgtypes.Key) {
-		if p, ok := s.peers[key]; ok {
-			left[p.account]--
+		if e, ok := s.peers.Get(key); ok {
+			left[e.accountID()]--
 		}
 	}
 	for key := range gone {
@@ -186,8 +191,8 @@ func (s *Set) Inverse(c wgnode.Change) wgnode.Change {
 			return
 		}
 		handled[key] = true
-		if old, ok := s.peers[key]; ok {
-			undo.SetPeers = append(undo.SetPeers, old.state(key))
+		if old, ok := s.peers.Get(key); ok {
+			undo.SetPeers = append(undo.SetPeers, old.state())
 		} else {
 			undo.RemovePeers = append(undo.RemovePeers, key)
 		}
@@ -219,14 +224,11 @@ func (s *Set) Record(c wgnode.Change) {
 		s.drop(p.PublicKey)
 	}
 	for _, p := range c.SetPeers {
-		s.peers[p.PublicKey] = newEntry(&p)
+		s.peers.Set(newEntry(&p, s.join(p.Account)))
 		if s.addrs != nil {
 			for _, addr := range p.Addrs {
 				s.addrs[addr] = p.PublicKey
 			}
-		}
-		if p.Account != "" {
-			s.members[p.Account]++
 		}
 	}
 	for _, id := range c.RemoveAccounts {
@@ -234,28 +236,41 @@ func (s *Set) Record(c wgnode.Change) {
 	}
 }
 
+// join counts one peer more of an account.
+func (s *Set) join(id string) *membership {
+	if id == "" {
+		return nil
+	}
+	a := s.members[id]
+	if a == nil {
+		a = &membership{id: id}
+		s.members[id] = a
+	}
+	a.peers++
+	return a
+}
+
 func (s *Set) drop(key wgtypes.Key) {
-	old, ok := s.peers[key]
+	old, ok := s.peers.Get(key)
 	if !ok {
 		return
 	}
-	delete(s.peers, key)
+	s.peers.Delete(key)
 	for _, addr := range old.addrs {
 		delete(s.addrs, addr)
 	}
-	if old.account == "" {
-		return
-	}
-	if s.members[old.account]--; s.members[old.account] == 0 {
-		delete(s.members, old.account)
+	if a := old.account; a != nil {
+		if a.peers--; a.peers == 0 {
+			delete(s.members, a.id)
+		}
 	}
 }
 
 // State returns the set as a state, in the order of account names and keys.
 func (s *Set) State() wgnode.State {
-	peers := make([]wgnode.PeerState, 0, len(s.peers))
-	for key, e := range s.peers {
-		peers = append(peers, e.state(key))
+	peers := make([]wgnode.PeerState, 0, s.peers.Len())
+	for e := range s.peers.All() {
+		peers = append(peers, e.state())
 	}
 	slices.SortFunc(peers, func(a, b wgnode.PeerState) int { return bytes.Compare(a.PublicKey[:], b.PublicKey[:]) })
 	return wgnode.State{

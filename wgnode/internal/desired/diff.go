@@ -43,20 +43,20 @@ func (s *Set) Diff(want wgnode.State) (wgnode.Change, []wgnode.Repair) {
 	peers := make(map[wgtypes.Key]bool, len(want.Peers))
 	for _, p := range want.Peers {
 		peers[p.PublicKey] = true
-		old, ok := s.peers[p.PublicKey]
+		old, ok := s.peers.Get(p.PublicKey)
 		switch {
 		case !ok:
 			note("added peer", p.PublicKey.String())
-		case !old.state(p.PublicKey).Equal(p):
+		case !old.state().Equal(p):
 			note("changed peer", p.PublicKey.String())
 		default:
 			continue
 		}
 		c.SetPeers = append(c.SetPeers, p)
 	}
-	for key := range s.peers {
-		if !peers[key] {
-			c.RemovePeers = append(c.RemovePeers, key)
+	for e := range s.peers.All() {
+		if !peers[e.key] {
+			c.RemovePeers = append(c.RemovePeers, e.key)
 		}
 	}
 	slices.SortFunc(c.RemovePeers, func(a, b wgtypes.Key) int { return bytes.Compare(a[:], b[:]) })
