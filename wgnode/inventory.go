@@ -10,7 +10,7 @@ import (
 )
 
 // entity is a peer or an account: what the node holds, stores, and puts in force.
-type entity interface {
+type entity interface { //nolint:interfacebloat // all that the two kinds differ in
 	common() *core
 	subject() Subject
 	// clone returns a copy to work on; assign takes one over.

@@ -104,7 +104,7 @@ func BenchmarkRegisteredMemory(b *testing.B) {
 
 // TestRegisteredPeerMemory holds what the node itself keeps for a peer that was never heard of.
 func TestRegisteredPeerMemory(t *testing.T) {
-	const peers, bound = 10_000, 720 // bytes each
+	const peers, bound = 10_000, 560 // bytes each
 	got := heap.PerItem(peers, func() any {
 		n := registered(t, peers, sold)
 		t.Cleanup(func() { require.NoError(t, n.Close()) })

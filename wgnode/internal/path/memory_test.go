@@ -66,7 +66,7 @@ func BenchmarkRegisteredMemory(b *testing.B) {
 
 // TestRegisteredPeerMemory holds what a peer costs that has never moved a packet, also after it moved some and was at rest since.
 func TestRegisteredPeerMemory(t *testing.T) {
-	const peers, bound = 20_000, 900 // bytes each
+	const peers, bound = 20_000, 720 // bytes each
 	states := registered(peers, capped)
 	var p *Path
 	fresh := heap.PerItem(peers, func() any {
