@@ -64,22 +64,59 @@ func TestEndIsNotTheHeirs(t *testing.T) {
 // TestEndedAreLetGo: what a peer has on the way to its end does not grow with the connections that it had.
 func TestEndedAreLetGo(t *testing.T) {
 	var c closing
+	const buffer = 3
 	var live []*endpointInState
+	freed := 0
 	for i := range 10_000 {
 		ep := &endpointInState{state: tcp.StateTimeWait}
 		if i%1000 == 0 {
 			ep.state = tcp.StateLastAck
 			live = append(live, ep)
 		}
-		c.add(ep)
-		require.LessOrEqual(t, len(c.endpoints), max(2*len(live), minClosing)+1)
+		freed += c.add(ep, buffer)
+		require.LessOrEqual(t, len(c.waiting), max(2*len(live), minClosing)+1)
 	}
-	require.Equal(t, len(live), c.left())
+	freed += c.letGo()
+	require.Len(t, c.waiting, len(live))
+	require.Equal(t, (10_000-len(live))*buffer, freed)
 	c.abort()
 	for _, ep := range live {
 		require.Equal(t, 1, ep.aborted)
 	}
-	require.Zero(t, c.left())
+	require.Empty(t, c.waiting)
+}
+
+// TestEndsHoldMemory: what the stack has yet to bring to a peer counts against the peer's memory, and a connection that finds no room
+// ends those that have waited longest, and no more than it must.
+func TestEndsHoldMemory(t *testing.T) {
+	limits := DefaultLimits()
+	limits.TCPMemory = minTCPMemory
+	h := newHoldings(wgtypes.Key{}, limits)
+	var waiting []*endpointInState
+	for n := 0; ; n++ {
+		before := h.memory
+		f, err := h.addTCP(stack.TransportEndpointID{RemotePort: uint16(n)})
+		require.NoError(t, err)
+		first := len(waiting) > 0 && waiting[0].aborted > 0
+		ep := &endpointInState{state: tcp.StateLastAck}
+		require.True(t, f.attach(ep, nil))
+		h.removeTCP(f)
+		if first {
+			break
+		}
+		require.Equal(t, before-f.buffer, h.memory, "its buffer towards the peer is taken yet")
+		waiting = append(waiting, ep)
+		require.Less(t, n, 2*minTCPMemory/minTCPBuffer)
+	}
+	require.Greater(t, len(waiting), minClosing)
+	for _, ep := range waiting[1:] {
+		require.Zero(t, ep.aborted, "there was room after the first")
+	}
+	for _, e := range h.closing.waiting {
+		e.Endpoint.(*endpointInState).state = tcp.StateClose
+	}
+	require.True(t, h.idle(time.Now().Add(time.Hour)))
+	require.Equal(t, minTCPMemory, h.memory, "all of it is free again")
 }
 
 // endpointInState is one of which only that is known.

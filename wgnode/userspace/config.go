@@ -64,7 +64,8 @@ type Limits struct {
 	// TrackedFlows bounds flows between this peer and others. Default 4,096.
 	TrackedFlows int
 	// TCPMemory bounds the bytes of TCP buffers inside the process, 1 MiB or more. The first connections get large
-	// buffers, and the more there are, the smaller the next one's. Default 64 MiB.
+	// buffers, and the more there are, the smaller the next one's. Connections that have ended count for as long as the peer
+	// has not acknowledged what was sent; a new one that finds no room ends the oldest of those. Default 64 MiB.
 	TCPMemory int
 	// DatagramMemory bounds the bytes of UDP and echo payloads that wait for the host's sockets, 64 KiB or more. Default
 	// 4 MiB.

@@ -44,7 +44,7 @@ type holdings struct {
 	tcp       map[stack.TransportEndpointID]*tcpFlow // connections, those being opened included
 	datagrams map[datagramKey]*datagramFlow          // UDP flows and echo identifiers
 	count     map[string]int                         // of datagrams, by network
-	memory    int                                    // bytes of TCP buffers not taken yet
+	memory    int                                    // bytes of TCP buffers not taken yet, by closing neither
 	closing   closing
 }
 
@@ -69,6 +69,9 @@ func (h *holdings) addTCP(id stack.TransportEndpointID) (*tcpFlow, error) {
 		return nil, nil
 	}
 	buffer := min(max(h.limits.TCPMemory/(2*tcpShare*(len(h.tcp)+1)), minTCPBuffer), maxTCPBuffer)
+	if missing := 2*buffer - h.memory; missing > 0 {
+		h.memory += h.closing.free(missing)
+	}
 	switch {
 	case h.gone:
 		return nil, errGone
@@ -86,7 +89,7 @@ func (h *holdings) addTCP(id stack.TransportEndpointID) (*tcpFlow, error) {
 	return f, nil
 }
 
-// removeTCP gives back what addTCP reserved. A second call does nothing.
+// removeTCP gives back what addTCP reserved, but for what the stack has yet to bring to the peer. A second call does nothing.
 func (h *holdings) removeTCP(f *tcpFlow) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -96,7 +99,7 @@ func (h *holdings) removeTCP(f *tcpFlow) {
 	delete(h.tcp, f.id)
 	h.memory += 2 * f.buffer
 	if ep := f.endpoint(); ep != nil && !ended(ep) {
-		h.closing.add(ep)
+		h.memory += h.closing.add(ep, f.buffer) - f.buffer
 	}
 }
 
@@ -172,7 +175,8 @@ func (h *holdings) sweep(now time.Time) {
 func (h *holdings) idle(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.tcp)+len(h.datagrams)+h.closing.left() == 0 && h.queued.Load() == 0 && h.rate.TokensAt(now) >= float64(h.rate.Burst())
+	h.memory += h.closing.letGo()
+	return len(h.tcp)+len(h.datagrams)+len(h.closing.waiting) == 0 && h.queued.Load() == 0 && h.rate.TokensAt(now) >= float64(h.rate.Burst())
 }
 
 // close ends everything the peer holds. What is being opened gives up; nothing new can begin.
