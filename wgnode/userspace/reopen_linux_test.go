@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -62,15 +63,18 @@ func TestPortIsUsedAgain(t *testing.T) {
 
 	const times = 6
 	for range times {
-		c, err := gonet.DialTCPWithBind(ctx, stack,
-			tcpip.FullAddress{NIC: nicID, Addr: tcpip.AddrFrom4(own.As4()), Port: 4000},
-			tcpip.FullAddress{NIC: nicID, Addr: tcpip.AddrFrom4(web4.As4()), Port: port}, ipv4.ProtocolNumber)
+		var c *gonet.TCPConn
+		require.Eventually(t, func() bool { // the port is in use until the exit has acknowledged the end of the one before
+			c, err = gonet.DialTCPWithBind(ctx, stack,
+				tcpip.FullAddress{NIC: nicID, Addr: tcpip.AddrFrom4(own.As4()), Port: 4000},
+				tcpip.FullAddress{NIC: nicID, Addr: tcpip.AddrFrom4(web4.As4()), Port: port}, ipv4.ProtocolNumber)
+			return err == nil || !strings.Contains(err.Error(), (&tcpip.ErrPortInUse{}).String())
+		}, time.Minute, time.Millisecond)
 		require.NoError(t, err)
 		said, err := io.ReadAll(c)
 		require.NoError(t, err)
 		require.Equal(t, "hello", string(said))
 		require.NoError(t, c.Close())
-		time.Sleep(50 * time.Millisecond) // until the exit has heard that
 	}
 	require.Less(t, openings.Load(), int64(2*times-1), "SYNs for %d connections", times)
 }
