@@ -56,7 +56,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help setup deno test vm crash bench bench-full bench-kernel bench-go bench-compare fuzz lint fmt cross demo
+.PHONY: help setup deno test vm crash bench bench-full bench-kernel bench-vm bench-go bench-compare fuzz lint fmt cross demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -114,6 +114,11 @@ bench-kernel: ## of bench, the kernel dataplane beside shell tools, beside PEERS
 	@.ci/setup wg:wireguard-tools
 	@mkdir -p bin/bench
 	@GO='$(GO)' ROUNDS=1 BENCH='$(BENCH)' PEERS='$(PEERS)' .ci/bench kernel | $(report)
+
+bench-vm: ## of bench, the kernel dataplane's latency and accuracy in a virtual machine with fq_codel; QUEUES=plain: without
+	@.ci/setup
+	@mkdir -p bin/bench
+	@GO='$(GO)' ROUNDS='$(ROUNDS)' BENCH='$(BENCH)' QUEUES='$(QUEUES)' .ci/bench vm | $(report)
 
 bench-go: packages = $(if $(filter ./...,$(PKG)),$(filter-out %/bench,$(shell $(GO) list ./...)),$(PKG))
 bench-go: ## the packages' own benchmarks, with allocations

@@ -21,7 +21,7 @@ const probeInterval = 5 * time.Millisecond
 // a TCP connection of one peer that runs at its limit, as a second flow of that peer or of another peer with a limit.
 func BenchmarkLatency(b *testing.B) {
 	for _, path := range []string{bare, inUserspace, inKernel} {
-		b.Run("state=idle/path="+path, func(b *testing.B) {
+		b.Run("path="+path+"/state=idle", func(b *testing.B) {
 			s := newSite(b)
 			p := newPeer(b, 0)
 			x := s.startExit(b, exitConfig{Dataplane: path, State: wgnode.State{Peers: []wgnode.PeerState{p.PeerState}}})
@@ -34,7 +34,7 @@ func BenchmarkLatency(b *testing.B) {
 	}
 	for _, path := range []string{inUserspace, inKernel} {
 		for _, limit := range limits {
-			b.Run(fmt.Sprintf("state=load/path=%s/limit=%s", path, short(limit)), func(b *testing.B) {
+			b.Run(fmt.Sprintf("path=%s/state=load/limit=%s", path, short(limit)), func(b *testing.B) {
 				busy, other := twoPeers(b, path, limit)
 				for _, d := range directions {
 					for _, c := range []*client{busy, other} {

@@ -23,6 +23,8 @@ type machine struct {
 	// Began and Ended are moments as RFC 3339 has them.
 	Began string `json:"began,omitempty"`
 	Ended string `json:"ended,omitempty"`
+	// Clock is what time is measured by where it is not the machine's: the load is nothing to it.
+	Clock string `json:"clock,omitempty"`
 	// LoadBefore and LoadAfter are how many processes ran or wanted to in the minute before; "" where the system does not say.
 	LoadBefore string `json:"load_before,omitempty"`
 	LoadAfter  string `json:"load_after,omitempty"`
@@ -37,7 +39,7 @@ type field struct {
 // before and after are what is known before the first figure, and after the last.
 func (m *machine) before() []field {
 	return []field{
-		{"system", &m.System}, {"go", &m.Go}, {"commit", &m.Commit}, {"command", &m.Command}, {"began", &m.Began}, {"load-before", &m.LoadBefore},
+		{commentSystem, &m.System}, {"go", &m.Go}, {"commit", &m.Commit}, {"command", &m.Command}, {"began", &m.Began}, {"load-before", &m.LoadBefore},
 	}
 }
 
@@ -70,8 +72,12 @@ func load() string {
 	return first
 }
 
-// commentProcessors is how many processors there are.
-const commentProcessors = "processors"
+// What a program that runs elsewhere says of the system there, and of how many processors it has.
+const (
+	commentSystem     = "system"
+	commentProcessors = "processors"
+	commentClock      = "clock"
+)
 
 // comments writes fields as comments, so that the report can be made again from what is kept, on another machine.
 func comments(w io.Writer, fields []field) error {
@@ -103,14 +109,23 @@ func recorded(comments map[string]string) (*machine, error) {
 	for _, f := range append(m.before(), m.after()...) {
 		*f.text = comments[f.comment]
 	}
+	return m, m.hear(comments)
+}
+
+// hear takes what comments say of the system that was measured: it need not be the one that this runs on.
+func (m *machine) hear(comments map[string]string) error {
+	if system, ok := comments[commentSystem]; ok {
+		m.System = system
+	}
+	m.Clock = comments[commentClock]
 	if text, ok := comments[commentProcessors]; ok {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
-			return nil, fmt.Errorf("# %s: %q is not a number of processors", commentProcessors, text)
+			return fmt.Errorf("# %s: %q is not a number of processors", commentProcessors, text)
 		}
 		m.Processors = n
 	}
-	return m, nil
+	return nil
 }
 
 // write is the first lines of a report.
@@ -121,9 +136,13 @@ func (m *machine) write(w io.Writer, rounds int) {
 		}
 		return text
 	}
-	fmt.Fprintf(w, "\n%s, %d processors%s; load of the machine %s before, %s after; %s; commit %s; %s\n", or(m.System), m.Processors,
-		prefixed(" (", m.Processor, ")"), or(m.LoadBefore), or(m.LoadAfter), or(m.Go), or(m.Commit), plural(rounds, "round"))
-	if n, err := strconv.ParseFloat(m.LoadBefore, 64); err == nil && n > float64(m.Processors)/2 {
+	when := fmt.Sprintf("load of the machine %s before, %s after", or(m.LoadBefore), or(m.LoadAfter))
+	if m.Clock != "" {
+		when = "time is " + m.Clock
+	}
+	fmt.Fprintf(w, "\n%s, %s%s; %s; %s; commit %s; %s\n", or(m.System), count(m.Processors, "processor"), prefixed(" (", m.Processor, ")"),
+		when, or(m.Go), or(m.Commit), plural(rounds, "round"))
+	if n, err := strconv.ParseFloat(m.LoadBefore, 64); err == nil && m.Clock == "" && n > float64(m.Processors)/2 {
 		fmt.Fprintln(w, "Others were at work on the machine: figures are lower than they could be, and ratios uncertain.")
 	}
 }
@@ -139,5 +158,12 @@ func plural(n int, what string) string {
 	if n == 1 {
 		return "one " + what
 	}
-	return fmt.Sprintf("%d %ss, medians", n, what)
+	return count(n, what) + ", medians"
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

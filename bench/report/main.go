@@ -122,7 +122,7 @@ func (o options) read(r *results, stdin io.Reader, stdout io.Writer) (_ *machine
 	if o.raw == "" {
 		err := parse(io.TeeReader(stdin, stdout), r)
 		where.end()
-		return where, err
+		return where, errors.Join(err, where.hear(r.comments))
 	}
 	err = writeFile(o.raw, func(raw io.Writer) error {
 		if err := where.writeBefore(raw); err != nil {
@@ -132,7 +132,7 @@ func (o options) read(r *results, stdin io.Reader, stdout io.Writer) (_ *machine
 			return err
 		}
 		where.end()
-		return where.writeAfter(raw)
+		return errors.Join(where.hear(r.comments), where.writeAfter(raw))
 	})
 	return where, err
 }

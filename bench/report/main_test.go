@@ -65,6 +65,19 @@ func TestReportOfWhatIsKept(t *testing.T) {
 	require.NotEmpty(t, d.Machine.Ended)
 }
 
+// What runs elsewhere says where: the report is of that machine, also when it is made again, and the load of this one is nothing to it.
+func TestReportOfAnotherMachine(t *testing.T) {
+	const figures = "# system: Linux 6.1 in a virtual machine\n# processors: 1\n# clock: its own\nBenchmarkQuota/path=kernel/direction=up 1 0 over-B\n"
+	raw := filepath.Join(t.TempDir(), "raw.txt")
+	var live, kept bytes.Buffer
+	require.Equal(t, exitOK, run([]string{"-raw", raw}, strings.NewReader(figures), &live, io.Discard))
+	require.Equal(t, exitOK, run([]string{raw}, nil, &kept, io.Discard))
+	require.Equal(t, strings.TrimPrefix(live.String(), figures), kept.String())
+	require.Contains(t, kept.String(), "\nLinux 6.1 in a virtual machine, 1 processor; time is its own; go")
+	require.NotContains(t, kept.String(), "Others were at work")
+	require.Equal(t, exitFailed, run(nil, strings.NewReader("# processors: no\n"+figures[:10]), io.Discard, io.Discard))
+}
+
 func TestExitCodes(t *testing.T) {
 	const good, bad = "BenchmarkQuota/path=userspace/direction=up 1 0 over-B\n", "BenchmarkQuota/path=userspace/direction=up 1 9 over-B\n"
 	for _, c := range []struct {
@@ -105,5 +118,8 @@ func TestRecordedMachine(t *testing.T) {
 	require.Contains(t, text.String(), "Others were at work")
 	text.Reset()
 	(&machine{System: "Linux 6", Processors: 2, LoadBefore: "0.5"}).write(&text, 1)
+	require.NotContains(t, text.String(), "Others were at work")
+	text.Reset()
+	(&machine{System: "Linux 6", Processors: 1, LoadBefore: "3.5", Clock: "its own"}).write(&text, 1)
 	require.NotContains(t, text.String(), "Others were at work")
 }

@@ -40,6 +40,15 @@ func getKernel(ctx context.Context) (*guestKernel, error) {
 	return readKernel(dir)
 }
 
+// Release is that of the machines' kernel, as uname has it.
+func Release(ctx context.Context) (string, error) {
+	kernel, err := getKernel(ctx)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Base(kernel.modules), nil
+}
+
 // downloadKernel unpacks Debian's kernel into a directory, which is there only once it is whole.
 func downloadKernel(ctx context.Context, dir string) (err error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {

@@ -43,11 +43,11 @@ func boot(ctx context.Context, cfg Config, output io.Writer, image, work string)
 	ctx, cancel := context.WithTimeout(ctx, cfg.Time)
 	defer cancel()
 	console, result := filepath.Join(work, "console"), filepath.Join(work, "result")
-	// Emulation, as a machine that is itself a virtual one may offer /dev/kvm and yet not boot there.
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", append(processors(cfg),
 		"-m", strconv.Itoa(cfg.Memory), "-display", "none", "-monitor", "none", "-no-reboot", "-net", "none",
 		"-serial", "file:"+console, "-serial", "stdio", "-serial", "file:"+result,
-		"-kernel", image, "-initrd", filepath.Join(work, "initrd"), "-append", "console=ttyS0 panic=-1 quiet")
+		"-kernel", image, "-initrd", filepath.Join(work, "initrd"), "-append",
+		strings.Join(append([]string{"console=ttyS0 panic=-1 quiet"}, cfg.KernelArgs...), " "))...)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return 0, err
@@ -71,6 +71,16 @@ func boot(ctx context.Context, cfg Config, output io.Writer, image, work string)
 	}
 	return 0, fmt.Errorf("the program in the machine did not come to its end: %w: %s\nthe machine's console:\n%s",
 		errors.Join(err, readErr), complaints.String(), tail(console))
+}
+
+// processors are QEMU's arguments for them. They are emulated, as a machine that is itself a virtual one may offer /dev/kvm and yet
+// not boot there.
+func processors(cfg Config) []string {
+	if cfg.OwnTime {
+		// An instruction takes 2^0 ns. Two processors would take turns of many instructions, and each wait for the other's locks.
+		return []string{"-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-cpu", "max", "-smp", "1"}
+	}
+	return []string{"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"}
 }
 
 // copyLines copies line by line, so that whoever reads the output sees each at once and whole.

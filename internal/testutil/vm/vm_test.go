@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,21 @@ func TestRunPrograms(t *testing.T) {
 	cfg.Modules, cfg.Programs = nil, []string{"no-such-program"}
 	_, err = Run(t.Context(), cfg, &out, script(""))
 	require.ErrorIs(t, err, exec.ErrNotFound)
+}
+
+// A machine with a time of its own idles an hour within its minutes of the host's.
+func TestOwnTime(t *testing.T) {
+	Require(t)
+	cfg := Config{OwnTime: true, Memory: 512, Time: 4 * time.Minute}
+	program := filepath.Join(t.TempDir(), "script")
+	require.NoError(t, os.WriteFile(program, []byte("#!/bin/busybox sh\n/bin/busybox sleep 3600; /bin/busybox cut -d. -f1 /proc/uptime"), 0o700))
+	var out bytes.Buffer
+	code, err := Run(t.Context(), cfg, &out, program)
+	require.NoError(t, err)
+	require.Zero(t, code)
+	seconds, err := strconv.Atoi(strings.TrimSpace(out.String()))
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, seconds, 3600)
 }
 
 func TestModuleFiles(t *testing.T) {
