@@ -59,6 +59,7 @@ func (s loadSpec) payload() int {
 type load struct {
 	spec     loadSpec
 	received atomic.Int64 // bytes of payload at the receiving end, of all flows
+	arrivals arrivals     // of TCP, whose receiving ends count in order
 	last     atomic.Int64 // when the last datagram came to the receiving host, in ns of the wall clock
 	closers  []interface{ Close() error }
 	stopping chan struct{}
@@ -68,7 +69,15 @@ type load struct {
 // delivered is what has arrived at the receiving end, in bytes of IP packets inside the tunnel. TCP's are counted as full segments:
 // what acknowledges alone goes the other way.
 func (l *load) delivered() uint64 {
-	return uint64(float64(l.received.Load()) * float64(l.spec.packet()) / float64(l.spec.payload()))
+	if l.arrivals != nil {
+		return l.spec.whole(l.arrivals.payload())
+	}
+	return l.spec.whole(uint64(l.received.Load()))
+}
+
+// whole is how long the packets are that carry so much.
+func (s loadSpec) whole(payload uint64) uint64 {
+	return uint64(float64(payload) * float64(s.packet()) / float64(s.payload()))
 }
 
 // startLoad opens a load's flows between a client and the server of its exit, which go on until stop.
@@ -119,6 +128,7 @@ func (l *load) openTCP(tb testing.TB, c *client) {
 		return err
 	})
 	defer func() { require.NoError(tb, listener.Close()) }()
+	var senders tcpSenders
 	for range l.spec.flows {
 		var near net.Conn
 		c.Do(tb, func() (err error) {
@@ -133,8 +143,13 @@ func (l *load) openTCP(tb testing.TB, c *client) {
 		if l.spec.direction == down {
 			from, to = far, near
 		}
+		senders = append(senders, tcpSender{from.(*net.TCPConn), l.spec.payload()})
 		l.wait.Go(func() { flood(from) })
 		l.wait.Go(func() { drain(to, &l.received) })
+	}
+	l.arrivals = senders
+	if l.spec.direction == down {
+		l.arrivals = watchLink(tb, c)
 	}
 }
 
