@@ -87,7 +87,7 @@ func hasParams(t *rapid.T, want shaping.Params, o tc.Object) {
 	}
 	require.EqualValues(t, want.Rate/8, rate)
 	require.EqualValues(t, want.Ceil/8, ceil)
-	require.EqualValues(t, want.Quantum, o.Htb.Parms.Quantum)
+	require.EqualValues(t, inOnePiece*want.Quantum, o.Htb.Parms.Quantum)
 	burst := func(n int, rate uint64, ticks uint32) {
 		if ticks != math.MaxUint32 {
 			require.InDelta(t, float64(n), float64(ticks)*64*float64(rate)/1e9, 64*float64(rate)/1e9+1e-6)

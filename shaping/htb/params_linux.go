@@ -15,6 +15,13 @@ const (
 	tick = 64
 	// superPacket is the longest that a device hands over in one piece (GSO_LEGACY_MAX_SIZE), in bytes.
 	superPacket = 64 << 10
+	// inOnePiece is how many packets of the planner's quantum, which is one's length or more, a class may hand over as one and still
+	// get no more than its siblings. HTB takes one piece from each class in turn, whatever it still owes of those before
+	// (net/sched/sch_htb.c, htb_dequeue_tree): of pieces longer than the quantum siblings get shares as these are long. TCP sends
+	// two segments as one even at the lowest rates (tcp_min_tso_segs), faster flows what they have for 1 ms, and flows of round
+	// trips below a few ms up to 64 KiB (tcp_tso_rtt_log). Enough for all would be 64 KiB, for which a quiet sibling would wait once
+	// for each busy one: 52 ms at 10 Mbit/s.
+	inOnePiece = 2
 	// flows of an fq_codel; 68 bytes each.
 	flows = 32
 	// minMemory of an fq_codel covers one super-packet of which each segment has a page, in bytes with overhead.
@@ -40,7 +47,7 @@ func (p classParams) exists() bool { return p != classParams{} }
 func (p classParams) isKnown() bool { return p.exists() && p != unknownClass() }
 
 func classOf(p shaping.Params) classParams {
-	c := classParams{rate: bytesPerSecond(p.Rate), ceil: bytesPerSecond(p.Ceil), quantum: uint32(p.Quantum)}
+	c := classParams{rate: bytesPerSecond(p.Rate), ceil: bytesPerSecond(p.Ceil), quantum: uint32(inOnePiece * p.Quantum)}
 	c.buffer, c.cbuffer = ticks(p.Burst, c.rate), ticks(p.Cburst, c.ceil)
 	return c
 }
