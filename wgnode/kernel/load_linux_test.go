@@ -24,8 +24,8 @@ import (
 )
 
 const (
-	// loaded is how many peers TestLoad adds, loadStep of them in one change.
-	loaded   = 10_000
+	// loaded is how many peers TestLoad adds, loadStep of them in one change. The kernel walks all classes for each that is added.
+	loaded   = 5_000
 	loadStep = 500
 )
 
