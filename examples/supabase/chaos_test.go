@@ -84,8 +84,12 @@ func TestChaosOnTheWayToTheFunctions(t *testing.T) {
 	proxy := chaos.New(t, host(t, f.URL))
 	cfg, r := f.config(), registration(t, "fra-1")
 	cfg.URLs = []string{"https://" + proxy.Addr() + "/functions/v1"}
-	cfg.Timeout, cfg.ConnectTimeout, cfg.HeaderTimeout = 2*time.Second, time.Second, time.Second
-	client, registered := f.open(cfg, r)
+	registered, err := supabase.Enroll(t.Context(), supabase.EnrollConfig{Config: cfg, Token: f.token(r.Name), Registration: r})
+	require.NoError(t, err)
+	cfg.Timeout, cfg.ConnectTimeout, cfg.HeaderTimeout = 2*time.Second, time.Second, time.Second // what comes too late is sent again
+	client, err := supabase.Open(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
 
 	report := registry.UsageReport{
 		Server: registered.Server, Usages: []registry.PeerUsage{{PublicKey: r.PublicKey, Download: 1000, Upload: 1}},
