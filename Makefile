@@ -22,12 +22,17 @@ PEERS ?= 0 100 1000 10000
 N ?= 1000
 SEED ?= 0
 
+# The module and its packages that are wanted, which are asked for once, by whoever needs them first.
+module = $(eval module := $(shell $(GO) list -m))$(module)
+packages = $(eval packages := $(shell $(GO) list $(PKG)))$(packages)
+
 # Packages whose tests measure rates by the wall clock: they run one after the other, and share two cores with nobody better. The
-# others run before, PARALLEL at a time.
-TIMED = $(addprefix $(shell $(GO) list -m)/,cmd/waylumed cmd/waylumed/internal/crash cmd/waylumed/internal/demo \
-	cmd/waylumed/internal/fleettest examples/% shaping shaping/% \
-	wgnode/crashtest wgnode/internal/wggo wgnode/kernel wgnode/userspace wgnode/wgnodetest wgnode/wgnodetest/%)
-PARALLEL ?= 2
+# others run before, PARALLEL at a time, as most of them wait more than they compute. So do those of MIXED but for TIMED_TESTS.
+TIMED = $(addprefix $(module)/,cmd/waylumed/internal/demo examples/limits shaping shaping/% \
+	wgnode/internal/wggo wgnode/userspace wgnode/wgnodetest wgnode/wgnodetest/%)
+MIXED = $(addprefix $(module)/,cmd/waylumed wgnode/kernel)
+TIMED_TESTS = ^TestDemo$$|^TestConformance$$/^(TUN|module)$$
+PARALLEL ?= 3
 
 # The virtual machine, emulated on the same processors, comes last and alone, and only where neither PKG nor RUN leaves it out.
 VM ?= $(and $(filter ./... ./wgnode/... ./wgnode/kernel/... ./wgnode/kernel,$(PKG)),$(filter .,$(RUN)))
@@ -77,13 +82,18 @@ $(FUNCTIONS)/node_modules: $(FUNCTIONS)/package-lock.json
 	npm ci --ignore-scripts --no-audit --no-fund --prefix $(FUNCTIONS)
 	touch $@
 
-test: packages = $(shell $(GO) list $(PKG))
-test: gotest = $(GO) test -v $(RACE) -timeout 15m -run '$(RUN)' -skip '^TestVM$$'
+test: timed = $(filter $(TIMED) $(if $(filter .,$(RUN)),,$(MIXED)),$(packages))
+test: mixed = $(if $(filter .,$(RUN)),$(filter $(MIXED),$(packages)))
+test: long = $(filter $(module)/wgnode $(module)/wgnode/crashtest,$(packages)) $(mixed)
+test: others = $(long) $(filter-out $(timed) $(long),$(packages))
+test: gotest = $(GO) test -v $(RACE) -timeout 15m
 test: setup $(if $(filter true,$(CI)),deno) ## go vet, then every test with the race detector; what is skipped, and why
 	$(GO) vet $(PKG)
 	$(GO) build $(RACE) $(PKG)
-	$(if $(filter-out $(TIMED),$(packages)),@$(gotest) -p $(PARALLEL) $(filter-out $(TIMED),$(packages)) 2>&1 | .ci/brief)
-	$(if $(filter $(TIMED),$(packages)),@$(gotest) -p 1 $(filter $(TIMED),$(packages)) 2>&1 | .ci/brief)
+	$(if $(strip $(others)),@$(gotest) -p $(PARALLEL) -run '$(RUN)' -skip '^TestVM$$$(if $(mixed),|$(TIMED_TESTS))' $(others) 2>&1 \
+		| .ci/brief)
+	$(if $(timed),@$(gotest) -p 1 -run '$(RUN)' -skip '^TestVM$$' $(timed) 2>&1 | .ci/brief)
+	$(if $(mixed),@$(gotest) -p 1 -run '$(TIMED_TESTS)' $(mixed) 2>&1 | .ci/brief)
 	$(if $(and $(RACE),$(filter ./...,$(PKG)),$(filter .,$(RUN))),@$(GO) test -v -timeout 10m -p 1 -run '^($(UNRACED))$$' \
 		./shaping ./wgnode/internal/path ./wgnode/userspace 2>&1 | .ci/brief)
 	$(if $(VM),@$(MAKE) --no-print-directory vm)
