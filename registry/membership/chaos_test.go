@@ -122,10 +122,9 @@ func (c *chaosRig) requireSettled(t *testing.T) {
 	require.Eventually(t, func() bool {
 		last = c.rig.State()
 		return last.Phase == Joined && last.Released == int64(c.sessions) && !last.PendingUsage && last.UsageError == nil &&
-			c.reported(t) == c.used()
+			c.reported(t) == c.used() && c.count(t, "select usage_sequence from waylume_servers") == last.UsageSequence
 	}, time.Minute, 50*time.Millisecond, "%+v", &last)
 	require.Equal(t, c.used(), c.reported(t))
-	require.Equal(t, last.UsageSequence, c.count(t, "select usage_sequence from waylume_servers"))
 	for s := range int64(c.sessions) {
 		require.True(t, c.rig.node.has(s+1))
 	}
