@@ -122,6 +122,12 @@ var layers = []layer{
 		reason:   "the parser of hostile bytes trusts the standard library alone",
 	},
 	{
+		packages: []string{"./internal/keytable"},
+		forbid:   []string{"./..."},
+		except:   []string{"./internal/keytable"},
+		reason:   "a table is under everything that has one",
+	},
+	{
 		packages: []string{"./ipam/...", "./quota/...", "./isolation/...", "./shaping/...", "./usagelog/..."},
 		but:      []string{"./shaping/shapedtun"},
 		forbid:   []string{"golang.zx2c4.com/...", "gvisor.dev/...", "go.etcd.io/..."},
@@ -145,7 +151,7 @@ var layers = []layer{
 	{
 		packages: []string{"./wgnode/internal/wggo"},
 		forbid:   []string{"./...", "gvisor.dev/..."},
-		except:   []string{"./wgnode/internal/wggo"},
+		except:   []string{"./wgnode/internal/wggo", "./internal/keytable"},
 		reason:   "it is of every dataplane that encrypts in this process, and knows none",
 	},
 	{
