@@ -90,7 +90,10 @@ func (b *busy) browse(peer wgnode.AddedPeer) {
 	tun, stack, err := netstack.CreateNetTUN(cfg.Addrs, nil, cfg.MTU)
 	require.NoError(b.t, err)
 	dev := device.NewDevice(tun, conn.NewDefaultBind(), device.NewLogger(device.LogLevelSilent, ""))
-	defer dev.Close()
+	defer func() {
+		_ = dev.Down() // Close ends the stack, which must not be given packets then
+		dev.Close()
+	}()
 	require.NoError(b.t, dev.IpcSet(fmt.Sprintf("private_key=%s\npublic_key=%s\npreshared_key=%s\nendpoint=%s\nallowed_ip=0.0.0.0/0\nallowed_ip=::/0\n",
 		hex.EncodeToString(peer.PrivateKey[:]), hex.EncodeToString(cfg.ServerKey[:]), hex.EncodeToString(cfg.PresharedKey[:]), cfg.Endpoint)))
 	require.NoError(b.t, dev.Up())

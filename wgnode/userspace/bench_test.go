@@ -119,7 +119,10 @@ func bareDevice(b *testing.B, addr netip.Addr, key, peer wgtypes.Key, peerAddr n
 	}
 	require.NoError(b, dev.IpcSet(config))
 	require.NoError(b, dev.Up())
-	b.Cleanup(dev.Close)
+	b.Cleanup(func() {
+		_ = dev.Down() // Close ends the stack, which must not be given packets then
+		dev.Close()
+	})
 	return stack, dev
 }
 

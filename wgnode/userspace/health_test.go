@@ -48,7 +48,10 @@ func TestUnansweredHandshakes(t *testing.T) {
 		tun, _, err := netstack.CreateNetTUN(cfg.Addrs, nil, cfg.MTU)
 		require.NoError(t, err)
 		dev := device.NewDevice(tun, bind, device.NewLogger(device.LogLevelSilent, ""))
-		t.Cleanup(dev.Close)
+		t.Cleanup(func() {
+			_ = dev.Down() // Close ends the stack, which must not be given packets then
+			dev.Close()
+		})
 		require.NoError(t, dev.IpcSet(fmt.Sprintf("private_key=%s\npublic_key=%s\npreshared_key=%s\nendpoint=%s\n"+
 			"persistent_keepalive_interval=1\nallowed_ip=0.0.0.0/0\n",
 			hex.EncodeToString(added.PrivateKey[:]), hex.EncodeToString(cfg.ServerKey[:]), hex.EncodeToString(cfg.PresharedKey[:]), cfg.Endpoint)))

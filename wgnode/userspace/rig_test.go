@@ -98,7 +98,10 @@ func (r *rig) connect(key wgtypes.Key, state wgnode.PeerState) *peer {
 	require.NoError(r.t, dev.IpcSet(fmt.Sprintf("private_key=%s\npublic_key=%s\nendpoint=127.0.0.1:%d\nallowed_ip=0.0.0.0/0\nallowed_ip=::/0\n",
 		hex.EncodeToString(key[:]), hex.EncodeToString(public[:]), r.info.ListenPort)))
 	require.NoError(r.t, dev.Up())
-	r.t.Cleanup(dev.Close)
+	r.t.Cleanup(func() {
+		_ = dev.Down() // Close ends the stack, which must not be given packets then
+		dev.Close()
+	})
 	return &peer{Net: stack, state: state, device: dev}
 }
 

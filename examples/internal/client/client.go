@@ -52,10 +52,12 @@ func Connect(cfg wgnode.ClientConfig) (*Client, error) {
 	return &Client{Net: net, device: dev}, nil
 }
 
-// Close takes the device down.
+// Close takes the device down, and its stack with it. Down goes first: Close alone ends the stack while the node's packets
+// still reach it, and one that the stack answers then finds the channel of its answers closed.
 func (c *Client) Close() error {
+	err := c.device.Down()
 	c.device.Close()
-	return nil
+	return err
 }
 
 func hexKey(key wgtypes.Key) string { return hex.EncodeToString(key[:]) }

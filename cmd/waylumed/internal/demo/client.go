@@ -63,7 +63,8 @@ func (c *client) close() {
 	for _, conn := range conns {
 		_ = conn.Close()
 	}
-	// The stock netstack must not be sending when it is closed.
+	// The stock netstack must not be sending when it is closed, and answers what it is given.
+	_ = c.dev.Down()
 	for last, quiet := c.tap.transmitted().packets, 0; quiet < 3; {
 		time.Sleep(10 * time.Millisecond)
 		now := c.tap.transmitted().packets

@@ -143,6 +143,7 @@ func (c *phone) closeDevice() {
 	if c.conn != nil {
 		_ = c.conn.Close() // nothing waits for what is in it
 	}
+	_ = c.device.Down() // Close ends the stack, which must not be given packets then
 	c.device.Close()
 	c.device, c.conn = nil, nil
 }

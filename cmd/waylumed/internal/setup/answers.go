@@ -227,6 +227,9 @@ func (a asker) ask(about question, best string) (string, error) {
 		case <-a.ctx.Done():
 			return "", a.ctx.Err()
 		case line, ok := <-a.lines:
+			if err := a.ctx.Err(); !ok && err != nil {
+				return "", err // who gave up also ends the lines
+			}
 			if !ok {
 				return "", errors.New("the answers ended before the questions: nothing was written. Give them by flags, with --yes")
 			}

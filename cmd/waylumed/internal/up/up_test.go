@@ -111,7 +111,10 @@ func connect(t *testing.T, text string) *netstack.Net {
 	tun, stack, err := netstack.CreateNetTUN(addrs, nil, 1420)
 	require.NoError(t, err)
 	dev := device.NewDevice(tun, conn.NewDefaultBind(), device.NewLogger(device.LogLevelSilent, ""))
-	t.Cleanup(dev.Close)
+	t.Cleanup(func() {
+		_ = dev.Down() // Close ends the stack, which must not be given packets then
+		dev.Close()
+	})
 	uapi := fmt.Sprintf("private_key=%s\npublic_key=%s\nendpoint=%s\n", hexKey(t, field(t, text, "PrivateKey")),
 		hexKey(t, field(t, text, "PublicKey")), field(t, text, "Endpoint"))
 	for prefix := range strings.SplitSeq(field(t, text, "AllowedIPs"), ", ") {
