@@ -16,6 +16,9 @@ import (
 const (
 	// pageSize is how many records Load reads in one transaction.
 	pageSize = 512
+	// mappedWrites is how many records may be written before the memory by which the file is mapped is given back. Each reads the way to
+	// its page, and Linux maps 64 KiB where a page is missing: 16 MiB at most.
+	mappedWrites = 256
 	// sumSize is the length of the checksum before a value.
 	sumSize = 4
 )
@@ -137,8 +140,13 @@ func (s *Store) Commit(ctx context.Context, batch []wgnode.Mutation) error {
 	})
 	if err != nil {
 		s.suspect.Store(true)
+		return err
 	}
-	return err
+	if s.written.Add(int64(len(batch))) >= mappedWrites {
+		s.written.Store(0)
+		s.release()
+	}
+	return nil
 }
 
 // apply makes one mutation, and returns how many records of its kind and key there were and are: 0 or 1.

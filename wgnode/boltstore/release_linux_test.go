@@ -34,6 +34,27 @@ func TestLoadKeepsNoPages(t *testing.T) {
 	}
 }
 
+// TestCommitsKeepNoPages holds that what many small commits have read of a large file does not stay resident.
+func TestCommitsKeepNoPages(t *testing.T) {
+	const commits = 520 // not long after a time when memory was given back, see mappedWrites
+	path := newPath(t)
+	store, err := boltstore.Open(path, boltstore.Options{})
+	require.NoError(t, err)
+	all := peers(0, 50_000)
+	require.NoError(t, store.Commit(t.Context(), all))
+	require.NoError(t, store.Close())
+	store, err = boltstore.Open(path, boltstore.Options{}) // nothing of it is mapped
+	require.NoError(t, err)
+	defer func() { require.NoError(t, store.Close()) }()
+	before, most := mapped(t), 0.0
+	for i := range commits {
+		require.NoError(t, store.Commit(t.Context(), all[i*(len(all)/commits):][:1]))
+		most = max(most, mapped(t)-before)
+	}
+	require.Greater(t, most, 4.0*(1<<20), "nothing was resident: the test shows nothing")
+	require.Less(t, mapped(t)-before, most/4)
+}
+
 // mapped is what is resident of mapped files, in bytes.
 func mapped(t *testing.T) float64 {
 	status, err := os.ReadFile("/proc/self/status")

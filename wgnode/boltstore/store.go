@@ -47,6 +47,9 @@ type Store struct {
 	// stuck says that bbolt panicked: its locks may be held for ever.
 	stuck atomic.Bool
 
+	// written is how many records were written since release.
+	written atomic.Int64
+
 	mu       sync.RWMutex // held for reading while db is used, for writing while it is exchanged
 	db       *bolt.DB
 	file     *os.File    // what db has open
