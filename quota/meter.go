@@ -86,10 +86,41 @@ func (m *Meter) Take(d Direction, n int) Verdict {
 	}
 }
 
-// Refund takes back a Take that did not refuse, of a packet that did not pass after all because a second meter refused it.
-// What Take reported stays reported; if the counter falls below a mark or the limit, reaching it again is reported again.
-// A subject that was cut off meanwhile by a packet too large stays cut off. To keep a depleted second meter from causing that over and over,
-// ask its Blocked before the first Take. Refunding more than was counted leaves 0.
+// TakeBoth asks whether a packet of n bytes may pass a subject's meter and one that it shares with others, and counts it in both or in
+// neither. The verdict is the stricter one of the two. Who reads the counters never sees a packet that one of the meters refuses, unless
+// the subject's own two directions race for the last bytes of its budget, or that changes at the same moment: then the shared meter
+// has the packet for an instant, see [Meter.Refund].
+func TakeBoth(own, shared *Meter, d Direction, n int) Verdict {
+	for own.refuses(d, n) {
+		if own.Take(d, n) == Refuse { // and is cut off, if n is too many
+			return Refuse
+		}
+		own.Refund(d, n) // it has another budget by now
+	}
+	theirs := shared.Take(d, n)
+	if theirs == Refuse {
+		return Refuse
+	}
+	mine := own.Take(d, n)
+	if mine == Refuse {
+		shared.Refund(d, n)
+	}
+	return max(mine, theirs)
+}
+
+// refuses is whether Take would refuse a packet at this moment. It changes nothing.
+func (m *Meter) refuses(d Direction, n int) bool {
+	if n < 0 || n > MaxPacket {
+		return true
+	}
+	e := m.epoch.Load()
+	_, verdict := e.take(e.word.Load(), d, n)
+	return verdict == Refuse
+}
+
+// Refund takes back a Take that did not refuse, of a packet that did not pass after all because a second meter refused it; [TakeBoth]
+// rarely needs it. What Take reported stays reported; if the counter falls below a mark or the limit, reaching it again is reported again.
+// A subject that was cut off meanwhile by a packet too large stays cut off. Refunding more than was counted leaves 0.
 func (m *Meter) Refund(d Direction, n int) {
 	if n <= 0 || n > MaxPacket {
 		return

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/waylume/waylume/quota"
@@ -172,7 +173,7 @@ func TestMeterConcurrentChurn(t *testing.T) {
 	require.Equal(t, passed, m.Counters())
 }
 
-// TestMeterSharedBudget is the use that Refund is for: a peer's and an account's meter, of which the second refuses.
+// TestMeterSharedBudget has peers with an account's meter besides, which refuses in the end: nobody sees a counter fall.
 func TestMeterSharedBudget(t *testing.T) {
 	const limit = 2_000_000
 	account := quota.NewMeter(quota.Counters{}, limited(limit), nil)
@@ -181,22 +182,40 @@ func TestMeterSharedBudget(t *testing.T) {
 	var peers [takers]*quota.Meter
 	for i := range takers {
 		peers[i] = quota.NewMeter(quota.Counters{}, limited(limit), nil)
+	}
+	done := make(chan struct{})
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		var last [takers + 1]uint64
+		for open := true; open; {
+			select {
+			case <-done:
+				open = false
+			default:
+			}
+			for i, m := range append(peers[:], account) {
+				now := m.Counters().Download
+				if !assert.GreaterOrEqual(t, now, last[i]) {
+					return
+				}
+				last[i] = now
+			}
+		}
+	})
+	for i := range takers {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(i), 3))
 			for !account.Blocked() {
 				n := rng.IntN(1500) + 1
-				if peers[i].Take(quota.Download, n) == quota.Refuse {
-					continue
+				if quota.TakeBoth(peers[i], account, quota.Download, n) != quota.Refuse {
+					passed[i] += uint64(n)
 				}
-				if account.Take(quota.Download, n) == quota.Refuse {
-					peers[i].Refund(quota.Download, n)
-					continue
-				}
-				passed[i] += uint64(n)
 			}
 		})
 	}
 	wg.Wait()
+	close(done)
+	reader.Wait()
 	var sum uint64
 	for i := range takers {
 		require.Equal(t, passed[i], peers[i].Counters().Download)

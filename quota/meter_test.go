@@ -210,3 +210,37 @@ func TestMeterChangesCounted(t *testing.T) {
 	require.Equal(t, quota.Pass, m.Take(quota.Download, 100))
 	require.True(t, m.Depleted())
 }
+
+// TestTakeBoth has a packet be counted by both meters or by neither, and who is told of a mark on the way sees nothing else.
+func TestTakeBoth(t *testing.T) {
+	var told []quota.Crossing
+	marked := limited(1000)
+	marked.Mark = 300
+	own := quota.NewMeter(quota.Counters{}, marked, func(c quota.Crossing) { told = append(told, c) })
+	shared := quota.NewMeter(quota.Counters{}, limited(500), nil)
+	both := func(n int) quota.Verdict { return quota.TakeBoth(own, shared, quota.Download, n) }
+	counted := func() [2]uint64 { return [2]uint64{own.Counters().Download, shared.Counters().Download} }
+
+	require.Equal(t, quota.Pass, both(200))
+	require.Equal(t, quota.Refuse, both(301), "the account has not so much")
+	require.Equal(t, [2]uint64{200, 200}, counted())
+	require.Empty(t, told, "the mark is passed by a packet that does not pass")
+	require.True(t, shared.Blocked())
+	require.False(t, own.Blocked())
+
+	shared.SetBudget(limited(2000))
+	require.Equal(t, quota.Pass, both(300))
+	require.Equal(t, []quota.Crossing{{Counter: 500}}, told)
+	require.Equal(t, quota.Refuse, both(501), "the subject has not so much")
+	require.Equal(t, [2]uint64{500, 500}, counted())
+	require.True(t, own.Blocked())
+	require.False(t, shared.Blocked())
+	require.Equal(t, quota.Refuse, both(1), "it is cut off")
+	require.Equal(t, quota.Refuse, both(-1))
+
+	shared.SetBudget(quota.Budget{Limited: true, Limit: 600, AtEnd: quota.Throttle})
+	own.SetBudget(quota.Budget{})
+	require.Equal(t, quota.Exceeded, both(101), "the stricter verdict")
+	require.Equal(t, quota.Exceeded, both(0))
+	require.Equal(t, [2]uint64{601, 601}, counted())
+}

@@ -317,11 +317,13 @@ func (f *fakeDataplane) move(key wgtypes.Key, d quota.Direction, n int) bool {
 	}
 	a := f.accounts[p.Account]
 	f.mu.Unlock()
-	passed := p.meter.Take(d, n) != quota.Refuse
-	if passed && a != nil && a.meter.Take(d, n) == quota.Refuse {
-		p.meter.Refund(d, n)
-		passed = false
+	verdict := quota.Refuse
+	if a == nil {
+		verdict = p.meter.Take(d, n)
+	} else {
+		verdict = quota.TakeBoth(p.meter, a.meter, d, n)
 	}
+	passed := verdict != quota.Refuse
 	if !passed {
 		f.mu.Lock()
 		f.dropped++

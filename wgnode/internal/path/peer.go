@@ -42,15 +42,10 @@ func (p *peer) Key() wgtypes.Key { return p.key }
 
 // take counts n bytes against the peer and its account, or neither, and says whether they may pass.
 func (p *peer) take(d quota.Direction, n int) bool {
-	a := p.account.Load()
-	if a != nil && a.meter.Blocked() || p.meter.Take(d, n) == quota.Refuse {
-		return false
+	if a := p.account.Load(); a != nil {
+		return quota.TakeBoth(p.meter, a.meter, d, n) != quota.Refuse
 	}
-	if a != nil && a.meter.Take(d, n) == quota.Refuse {
-		p.meter.Refund(d, n)
-		return false
-	}
-	return true
+	return p.meter.Take(d, n) != quota.Refuse
 }
 
 // rates decides between a subject's speed limit and the rate it falls to when its budget is used up. Who changes the limit, or
