@@ -12,7 +12,7 @@ func memoryTables() []table {
 	return []table{
 		{
 			title: "A node on a file with peers that are registered: resident memory, and the time to add them and to start with them",
-			topic: topicRegistered, rows: []string{keyPeers, keyActive},
+			topic: topicRegistered, rows: []string{keyPeers, keyActive, keyLimit},
 			columns: []column{
 				{"MB", figure{unit: "MiB-VmRSS", scale: mebibyte}},
 				{"its own", figure{unit: "MiB-RssAnon", scale: mebibyte}},
@@ -22,8 +22,9 @@ func memoryTables() []table {
 				{"us/added", figure{unit: "us/added"}},
 				{"start s", figure{unit: "s/start"}},
 			},
-			note: "Active: of them so many have a session and have moved a packet; their clients are in the same process. Of files: the " +
-				"program's own, and what of the node's file the system keeps in memory as long as nobody needs the room.",
+			note: "Active: of them so many have a session and have moved a packet. Limit: GOMEMLIMIT, under which nothing else is done to keep " +
+				"memory small; without one, what Go has free is given back before it is measured. Of files: the program's own, and what of the " +
+				"node's file the system keeps in memory as long as nobody needs the room.",
 		},
 		{
 			title: "From a peer's first message to the answer", topic: topicHandshake, rows: []string{keyOf},
@@ -56,7 +57,7 @@ func memoryAims() (all []aim) {
 		},
 		{
 			about: "a node with 200,000 registered peers, resident", topic: topicRegistered, bound: below(most, "MB"),
-			each:   []string{keyActive},
+			each:   []string{keyActive, keyLimit},
 			figure: figure{unit: "MiB-VmRSS", scale: mebibyte, keys: keys{keyPeers: "200000"}},
 		},
 		{
