@@ -82,6 +82,9 @@ func BenchmarkRegistered(b *testing.B) {
 				closeClients := connectClients(b, node, clients)
 				require.NoError(b, node.Checkpoint(b.Context()))
 				closeClients() // the node does not learn of it
+				if c.limit > 0 {
+					time.Sleep(5 * time.Second) // in which theirs goes, as it is more than the limit
+				}
 				after = resident(b, c.limit == 0)
 				debug.SetMemoryLimit(before)
 				require.Equal(b, c.active, moved(b, node))
