@@ -128,6 +128,12 @@ var layers = []layer{
 		reason:   "a table is under everything that has one",
 	},
 	{
+		packages: []string{"./internal/clienttun"},
+		forbid:   []string{"./..."},
+		except:   []string{"./internal/clienttun"},
+		reason:   "a client knows nothing of a node",
+	},
+	{
 		packages: []string{"./ipam/...", "./quota/...", "./isolation/...", "./shaping/...", "./usagelog/..."},
 		but:      []string{"./shaping/shapedtun"},
 		forbid:   []string{"golang.zx2c4.com/...", "gvisor.dev/...", "go.etcd.io/..."},

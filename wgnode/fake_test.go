@@ -317,7 +317,7 @@ func (f *fakeDataplane) move(key wgtypes.Key, d quota.Direction, n int) bool {
 	}
 	a := f.accounts[p.Account]
 	f.mu.Unlock()
-	verdict := quota.Refuse
+	var verdict quota.Verdict
 	if a == nil {
 		verdict = p.meter.Take(d, n)
 	} else {

@@ -18,6 +18,7 @@ import (
 	"golang.zx2c4.com/wireguard/tun/netstack"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"github.com/waylume/waylume/internal/clienttun"
 	"github.com/waylume/waylume/wgnode"
 	"github.com/waylume/waylume/wgnode/kernel"
 	"github.com/waylume/waylume/wgnode/kernel/internal/link"
@@ -237,7 +238,7 @@ type phone struct {
 
 func newPhone(tb testing.TB, r *rig, cfg wgnode.ClientConfig) *phone {
 	tb.Helper()
-	dev, stack, err := netstack.CreateNetTUN(cfg.Addrs, nil, cfg.MTU)
+	dev, stack, err := clienttun.Create(cfg.Addrs, nil, cfg.MTU)
 	require.NoError(tb, err)
 	p := &phone{net: stack}
 	p.link, err = r.Connect(dev, cfg)

@@ -19,9 +19,9 @@ import (
 	"go.uber.org/goleak"
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
-	"golang.zx2c4.com/wireguard/tun/netstack"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"github.com/waylume/waylume/internal/clienttun"
 	"github.com/waylume/waylume/quota"
 	"github.com/waylume/waylume/shaping"
 	"github.com/waylume/waylume/wgnode"
@@ -87,13 +87,10 @@ func (b *busy) browse(peer wgnode.AddedPeer) {
 	b.t.Helper()
 	cfg, err := b.node.ClientConfig(peer.PublicKey, peer.PrivateKey)
 	require.NoError(b.t, err)
-	tun, stack, err := netstack.CreateNetTUN(cfg.Addrs, nil, cfg.MTU)
+	tun, stack, err := clienttun.Create(cfg.Addrs, nil, cfg.MTU)
 	require.NoError(b.t, err)
 	dev := device.NewDevice(tun, conn.NewDefaultBind(), device.NewLogger(device.LogLevelSilent, ""))
-	defer func() {
-		_ = dev.Down() // Close ends the stack, which must not be given packets then
-		dev.Close()
-	}()
+	defer dev.Close()
 	require.NoError(b.t, dev.IpcSet(fmt.Sprintf("private_key=%s\npublic_key=%s\npreshared_key=%s\nendpoint=%s\nallowed_ip=0.0.0.0/0\nallowed_ip=::/0\n",
 		hex.EncodeToString(peer.PrivateKey[:]), hex.EncodeToString(cfg.ServerKey[:]), hex.EncodeToString(cfg.PresharedKey[:]), cfg.Endpoint)))
 	require.NoError(b.t, dev.Up())

@@ -17,6 +17,7 @@ import (
 	"golang.zx2c4.com/wireguard/tun/netstack"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"github.com/waylume/waylume/internal/clienttun"
 	"github.com/waylume/waylume/shaping"
 	"github.com/waylume/waylume/wgnode"
 )
@@ -110,7 +111,7 @@ func benchKey(b *testing.B) wgtypes.Key {
 }
 
 func bareDevice(b *testing.B, addr netip.Addr, key, peer wgtypes.Key, peerAddr netip.Addr, port uint16) (*netstack.Net, *device.Device) {
-	tun, stack, err := netstack.CreateNetTUN([]netip.Addr{addr}, nil, testMTU)
+	tun, stack, err := clienttun.Create([]netip.Addr{addr}, nil, testMTU)
 	require.NoError(b, err)
 	dev := device.NewDevice(tun, conn.NewDefaultBind(), device.NewLogger(device.LogLevelSilent, ""))
 	config := fmt.Sprintf("private_key=%s\npublic_key=%s\nallowed_ip=%s/32\n", hex.EncodeToString(key[:]), hex.EncodeToString(peer[:]), peerAddr)
@@ -119,10 +120,7 @@ func bareDevice(b *testing.B, addr netip.Addr, key, peer wgtypes.Key, peerAddr n
 	}
 	require.NoError(b, dev.IpcSet(config))
 	require.NoError(b, dev.Up())
-	b.Cleanup(func() {
-		_ = dev.Down() // Close ends the stack, which must not be given packets then
-		dev.Close()
-	})
+	b.Cleanup(dev.Close)
 	return stack, dev
 }
 

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
-	"golang.zx2c4.com/wireguard/tun/netstack"
 
+	"github.com/waylume/waylume/internal/clienttun"
 	"github.com/waylume/waylume/wgnode"
 )
 
@@ -45,13 +45,10 @@ func TestUnansweredHandshakes(t *testing.T) {
 	cfg, err := node.ClientConfig(added.PublicKey, added.PrivateKey)
 	require.NoError(t, err)
 	connect := func(bind conn.Bind) *device.Device {
-		tun, _, err := netstack.CreateNetTUN(cfg.Addrs, nil, cfg.MTU)
+		tun, _, err := clienttun.Create(cfg.Addrs, nil, cfg.MTU)
 		require.NoError(t, err)
 		dev := device.NewDevice(tun, bind, device.NewLogger(device.LogLevelSilent, ""))
-		t.Cleanup(func() {
-			_ = dev.Down() // Close ends the stack, which must not be given packets then
-			dev.Close()
-		})
+		t.Cleanup(dev.Close)
 		require.NoError(t, dev.IpcSet(fmt.Sprintf("private_key=%s\npublic_key=%s\npreshared_key=%s\nendpoint=%s\n"+
 			"persistent_keepalive_interval=1\nallowed_ip=0.0.0.0/0\n",
 			hex.EncodeToString(added.PrivateKey[:]), hex.EncodeToString(cfg.ServerKey[:]), hex.EncodeToString(cfg.PresharedKey[:]), cfg.Endpoint)))

@@ -16,6 +16,7 @@ import (
 	"golang.zx2c4.com/wireguard/tun/netstack"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"github.com/waylume/waylume/internal/clienttun"
 	"github.com/waylume/waylume/wgnode"
 )
 
@@ -91,17 +92,14 @@ func (r *rig) addPeer(edit func(*wgnode.PeerState)) *peer {
 
 func (r *rig) connect(key wgtypes.Key, state wgnode.PeerState) *peer {
 	r.t.Helper()
-	tun, stack, err := netstack.CreateNetTUN(state.Addrs, nil, testMTU)
+	tun, stack, err := clienttun.Create(state.Addrs, nil, testMTU)
 	require.NoError(r.t, err)
 	dev := device.NewDevice(tun, conn.NewDefaultBind(), device.NewLogger(device.LogLevelError, "client "))
 	public := r.key.PublicKey()
 	require.NoError(r.t, dev.IpcSet(fmt.Sprintf("private_key=%s\npublic_key=%s\nendpoint=127.0.0.1:%d\nallowed_ip=0.0.0.0/0\nallowed_ip=::/0\n",
 		hex.EncodeToString(key[:]), hex.EncodeToString(public[:]), r.info.ListenPort)))
 	require.NoError(r.t, dev.Up())
-	r.t.Cleanup(func() {
-		_ = dev.Down() // Close ends the stack, which must not be given packets then
-		dev.Close()
-	})
+	r.t.Cleanup(dev.Close)
 	return &peer{Net: stack, state: state, device: dev}
 }
 

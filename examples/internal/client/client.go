@@ -16,6 +16,7 @@ import (
 	"golang.zx2c4.com/wireguard/tun/netstack"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"github.com/waylume/waylume/internal/clienttun"
 	"github.com/waylume/waylume/wgnode"
 )
 
@@ -27,7 +28,7 @@ type Client struct {
 
 // Connect brings up the device that a client configuration describes. Its endpoint must be an IP address.
 func Connect(cfg wgnode.ClientConfig) (*Client, error) {
-	tun, net, err := netstack.CreateNetTUN(cfg.Addrs, cfg.DNS, cfg.MTU)
+	tun, net, err := clienttun.Create(cfg.Addrs, cfg.DNS, cfg.MTU)
 	if err != nil {
 		return nil, err
 	}
@@ -52,12 +53,10 @@ func Connect(cfg wgnode.ClientConfig) (*Client, error) {
 	return &Client{Net: net, device: dev}, nil
 }
 
-// Close takes the device down, and its stack with it. Down goes first: Close alone ends the stack while the node's packets
-// still reach it, and one that the stack answers then finds the channel of its answers closed.
+// Close takes the device down.
 func (c *Client) Close() error {
-	err := c.device.Down()
 	c.device.Close()
-	return err
+	return nil
 }
 
 func hexKey(key wgtypes.Key) string { return hex.EncodeToString(key[:]) }

@@ -58,13 +58,15 @@ func TestFleet(t *testing.T) {
 	tunnel := d.up(c)
 	got, _ := d.download(tunnel, 500_000, patience)
 	require.GreaterOrEqual(t, got, 500_000)
-	require.NoError(t, tunnel.Close())
-	r.until("the counters are stored", func() bool { // every second: what was not is forgotten by the one who is killed
+	// Every second: what was not is forgotten by the one who is killed. The client is there yet, to say that the connection is closed: else
+	// the node sends again what was under way, ever more rarely.
+	r.until("the counters are stored", func() bool {
 		before := counted(first, d)
 		time.Sleep(1500 * time.Millisecond)
 		return before == counted(first, d)
 	})
 	total := counted(first, d)
+	require.NoError(t, tunnel.Close())
 
 	first.kill()
 	first.silent()

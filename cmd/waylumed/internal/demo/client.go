@@ -16,6 +16,7 @@ import (
 	"golang.zx2c4.com/wireguard/device"
 	"golang.zx2c4.com/wireguard/tun/netstack"
 
+	"github.com/waylume/waylume/internal/clienttun"
 	"github.com/waylume/waylume/wgnode"
 )
 
@@ -32,7 +33,7 @@ type client struct {
 
 // connect makes a client of a peer's configuration. The stack has the peer's addresses, and extra ones that it may not use.
 func connect(peer wgnode.AddedPeer, cfg wgnode.ClientConfig, extra ...netip.Addr) (*client, error) {
-	inner, stack, err := netstack.CreateNetTUN(append(extra, cfg.Addrs...), nil, cfg.MTU)
+	inner, stack, err := clienttun.Create(append(extra, cfg.Addrs...), nil, cfg.MTU)
 	if err != nil {
 		return nil, fmt.Errorf("make a network stack: %w", err)
 	}
@@ -62,15 +63,6 @@ func (c *client) close() {
 	c.mu.Unlock()
 	for _, conn := range conns {
 		_ = conn.Close()
-	}
-	// The stock netstack must not be sending when it is closed, and answers what it is given.
-	_ = c.dev.Down()
-	for last, quiet := c.tap.transmitted().packets, 0; quiet < 3; {
-		time.Sleep(10 * time.Millisecond)
-		now := c.tap.transmitted().packets
-		if quiet++; now != last {
-			last, quiet = now, 0
-		}
 	}
 	c.dev.Close()
 }

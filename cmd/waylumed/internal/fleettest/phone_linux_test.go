@@ -16,9 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
-	"golang.zx2c4.com/wireguard/tun/netstack"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"github.com/waylume/waylume/internal/clienttun"
 	"github.com/waylume/waylume/registry"
 	"github.com/waylume/waylume/registry/placement"
 	"github.com/waylume/waylume/wgnode"
@@ -117,7 +117,7 @@ func (c *phone) setOffline(offline bool) error {
 func (c *phone) restart(addresses []netip.Addr) error {
 	c.closeDevice()
 	c.addresses = nil
-	tun, stack, err := netstack.CreateNetTUN(addresses, nil, wgnode.DefaultMTU)
+	tun, stack, err := clienttun.Create(addresses, nil, wgnode.DefaultMTU)
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,6 @@ func (c *phone) closeDevice() {
 	if c.conn != nil {
 		_ = c.conn.Close() // nothing waits for what is in it
 	}
-	_ = c.device.Down() // Close ends the stack, which must not be given packets then
 	c.device.Close()
 	c.device, c.conn = nil, nil
 }

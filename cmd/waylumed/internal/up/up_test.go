@@ -24,6 +24,7 @@ import (
 
 	"github.com/waylume/waylume/cmd/waylumed/internal/console"
 	"github.com/waylume/waylume/cmd/waylumed/internal/host"
+	"github.com/waylume/waylume/internal/clienttun"
 	"github.com/waylume/waylume/usagelog"
 	"github.com/waylume/waylume/wgnode/userspace"
 )
@@ -108,13 +109,10 @@ func connect(t *testing.T, text string) *netstack.Net {
 	for prefix := range strings.SplitSeq(field(t, text, "Address"), ", ") {
 		addrs = append(addrs, netip.MustParsePrefix(prefix).Addr())
 	}
-	tun, stack, err := netstack.CreateNetTUN(addrs, nil, 1420)
+	tun, stack, err := clienttun.Create(addrs, nil, 1420)
 	require.NoError(t, err)
 	dev := device.NewDevice(tun, conn.NewDefaultBind(), device.NewLogger(device.LogLevelSilent, ""))
-	t.Cleanup(func() {
-		_ = dev.Down() // Close ends the stack, which must not be given packets then
-		dev.Close()
-	})
+	t.Cleanup(dev.Close)
 	uapi := fmt.Sprintf("private_key=%s\npublic_key=%s\nendpoint=%s\n", hexKey(t, field(t, text, "PrivateKey")),
 		hexKey(t, field(t, text, "PublicKey")), field(t, text, "Endpoint"))
 	for prefix := range strings.SplitSeq(field(t, text, "AllowedIPs"), ", ") {
