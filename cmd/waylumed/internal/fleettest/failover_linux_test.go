@@ -240,5 +240,9 @@ func (f *fleet) accounts(t *testing.T, began time.Time) {
 	}
 	require.Zero(t, value[int](t, f, "select count(*) from vpn_usage where session_id is null"))
 	bob, seen := f.session(t, f.phones[1]), f.internet.of(f.phones[1].number)
-	require.Equal(t, seen.upload, bob.Upload, "no host of his was killed")
+	// No host of his was killed. A host that he leaves reads his counters and then removes him: what passes in between, a few questions at
+	// most on a busy machine, it does not count.
+	const between = 8 * (headers + mostSize)
+	require.LessOrEqual(t, bob.Upload, seen.upload, "nothing is counted twice")
+	require.LessOrEqual(t, seen.upload-bob.Upload, int64(between))
 }

@@ -23,6 +23,7 @@ const (
 	questionAt = 4
 	fromAt     = 12
 	leastSize  = 16
+	mostSize   = leastSize + 999
 	// headers are those of IPv4 and UDP.
 	headers = 20 + 8
 )

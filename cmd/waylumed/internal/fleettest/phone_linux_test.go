@@ -156,7 +156,7 @@ func (c *phone) ask() (node netip.Addr, ok bool) {
 		return node, false
 	}
 	c.questions++
-	question := make([]byte, leastSize+rand.IntN(1000))
+	question := make([]byte, leastSize+rand.IntN(mostSize-leastSize+1))
 	binary.BigEndian.PutUint32(question[clientAt:], c.number)
 	binary.BigEndian.PutUint64(question[questionAt:], c.questions)
 	if _, err := c.conn.Write(question); err != nil {
