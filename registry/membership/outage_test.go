@@ -179,6 +179,9 @@ func (f *fakeFleet) peak(since time.Time) int {
 const herdPeak = 6
 
 func TestAThousandNodesDoNotStampede(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector's own memory fails at times with so many in a bubble of synctest, see go.dev/issue/78156")
+	}
 	const nodes = 1000
 	// While all is well, and each has something to report each time.
 	steady := nodes*float64(time.Second)/float64(registry.DefaultInterval) + nodes*float64(time.Second)/float64(DefaultUsagePeriod)
