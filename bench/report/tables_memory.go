@@ -22,9 +22,9 @@ func memoryTables() []table {
 				{"us/added", figure{unit: "us/added"}},
 				{"start s", figure{unit: "s/start"}},
 			},
-			note: "Active: of them so many have a session and have moved a packet. Limit: GOMEMLIMIT, under which nothing else is done to keep " +
-				"memory small; without one, what Go has free is given back before it is measured. Of files: the program's own, and what of the " +
-				"node's file the system keeps in memory as long as nobody needs the room.",
+			note: "Active: of them so many have a session and have moved a packet. Limit: GOMEMLIMIT, under which nothing else is done to\nkeep " +
+				"memory small; without one, what Go has free is given back before it is measured. Of files: the program's own, and\n" +
+				"what of the node's file the system keeps in memory as long as nobody needs the room.",
 		},
 		{
 			title: "From a peer's first message to the answer", topic: topicHandshake, rows: []string{keyOf},
