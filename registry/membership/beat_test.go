@@ -78,7 +78,7 @@ func TestUnknownServerRegistersAgain(t *testing.T) {
 
 func TestSupersededStopsAndSaysSoOnce(t *testing.T) {
 	run(t, nil, func(t *testing.T, r *rig) {
-		pass(lateArrival)
+		pass(lateArrival + 2*registry.DefaultInterval) // and a heartbeat after it
 		_, err := r.fleet.Register(t.Context(), registry.Registration{Name: "fra-1"})
 		require.NoError(t, err)
 		pass(time.Minute)

@@ -89,7 +89,11 @@ func TestOutageOfAMonthGrowsNothing(t *testing.T) {
 		pass(3 * time.Minute)
 		require.Equal(t, Joined, r.State().Phase)
 		r.requireReported(0)
-		require.Equal(t, []string{"fleet can be reached again"}, r.logs.from(slog.LevelInfo))
+		said := r.logs.from(slog.LevelInfo)
+		require.Contains(t, said, "fleet can be reached again")
+		// A report may have failed before a heartbeat did, and was complained of then: that is over, too.
+		require.Subset(t, []string{"fleet can be reached again", "usage is reported again"}, said)
+		require.LessOrEqual(t, len(said), 2)
 	})
 }
 
