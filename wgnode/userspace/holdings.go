@@ -61,12 +61,15 @@ func newHoldings(peer wgtypes.Key, limits Limits) *holdings {
 }
 
 // addTCP reserves a place and buffers for a connection. It returns nil and no error when the connection is already being
-// opened: the peer has repeated its SYN.
+// opened: the peer has repeated its SYN. One that has come to its end makes room for another with its ports.
 func (h *holdings) addTCP(id stack.TransportEndpointID) (*tcpFlow, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, ok := h.tcp[id]; ok {
-		return nil, nil
+	if former, ok := h.tcp[id]; ok {
+		if former.endpoint() == nil {
+			return nil, nil
+		}
+		h.removeTCPLocked(former) // it has left the stack, or the SYN were its own: only its goroutine has yet to notice
 	}
 	buffer := min(max(h.limits.TCPMemory/(2*tcpShare*(len(h.tcp)+1)), minTCPBuffer), maxTCPBuffer)
 	if missing := 2*buffer - h.memory; missing > 0 {
@@ -93,6 +96,22 @@ func (h *holdings) addTCP(id stack.TransportEndpointID) (*tcpFlow, error) {
 func (h *holdings) removeTCP(f *tcpFlow) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.removeTCPLocked(f)
+}
+
+// openTCP is the flow that addTCP made, for the first who asks; nil for any other: then it is that one's to run.
+func (h *holdings) openTCP(id stack.TransportEndpointID) *tcpFlow {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := h.tcp[id]
+	if f == nil || f.opened {
+		return nil
+	}
+	f.opened = true
+	return f
+}
+
+func (h *holdings) removeTCPLocked(f *tcpFlow) {
 	if h.tcp[f.id] != f {
 		return
 	}

@@ -32,6 +32,7 @@ type tcpFlow struct {
 	burst  int    // bytes towards the peer at once, see burstSize
 	quote  []byte // the SYN's headers, for an ICMP error
 	active atomic.Int64
+	opened bool // somebody runs it; guarded by the holdings' mutex
 
 	mu      sync.Mutex
 	aborted bool           // guarded by mu, as all below
@@ -132,9 +133,7 @@ func (t *tcpForwarder) open(r *tcp.ForwarderRequest) {
 		return
 	}
 	defer t.dp.tasks.leave()
-	h.mu.Lock()
-	f := h.tcp[id]
-	h.mu.Unlock()
+	f := h.openTCP(id)
 	if f == nil {
 		r.Complete(false)
 		return
