@@ -113,7 +113,7 @@ func (c *phone) setOffline(offline bool) error {
 	return nil
 }
 
-// restart makes the device anew, with other addresses. Nobody sends meanwhile: the stock stack must not be closed then.
+// restart makes the device anew, with other addresses.
 func (c *phone) restart(addresses []netip.Addr) error {
 	c.closeDevice()
 	c.addresses = nil
