@@ -26,6 +26,22 @@ func together(n int, do func(i int) error) []error {
 	return errs
 }
 
+// beginTogether asks for one session n times at once, and returns the one that all have got.
+func (e *env) beginTogether(n int, user string) registry.Session {
+	e.Helper()
+	sessions := make([]registry.Session, n)
+	for _, err := range together(n, func(i int) (err error) {
+		sessions[i], err = e.Sessions.Begin(e.ctx, request(user))
+		return err
+	}) {
+		require.NoError(e, err)
+	}
+	for _, s := range sessions {
+		require.Equal(e, sessions[0], s)
+	}
+	return sessions[0]
+}
+
 // count is how many of the errors are nil, and how many are a target; there must be no others.
 func (e *env) count(errs []error, target error) (none, some int) {
 	e.Helper()
@@ -46,19 +62,21 @@ var concurrencyTests = map[string]func(*env){
 	"of those who begin with one key at once all have one session": func(e *env) {
 		e.join("a")
 		e.join("b")
-		sessions := make([]registry.Session, 8)
-		for _, err := range together(len(sessions), func(i int) (err error) {
-			sessions[i], err = e.Sessions.Begin(e.ctx, request("ann"))
-			return err
-		}) {
+		for round := range 8 {
+			user := name("user", round)
+			s := e.beginTogether(8, user)
+			require.EqualValues(e, 1, s.Generation)
+			require.Equal(e, round+1, e.nodes[0].server().Assigned+e.nodes[1].server().Assigned)
+		}
+	},
+	"of those who begin with one key at once all have one session, even the last there is room for": func(e *env) {
+		e.join("a", func(r *registry.Registration) { r.Capacity.Peers = 1 })
+		for round := range 8 {
+			s := e.beginTogether(8, name("user", round))
+			require.Equal(e, 1, e.nodes[0].server().Assigned)
+			_, err := e.Sessions.End(e.ctx, s.ID, "over")
 			require.NoError(e, err)
 		}
-		for _, s := range sessions {
-			require.Equal(e, sessions[0].ID, s.ID)
-			require.Equal(e, sessions[0].Server, s.Server)
-			require.EqualValues(e, 1, s.Generation)
-		}
-		require.Equal(e, 1, e.nodes[0].server().Assigned+e.nodes[1].server().Assigned)
 	},
 	"of those who begin with one public key at once one has a session": func(e *env) {
 		e.join("a")

@@ -95,6 +95,8 @@ begin
 	if octet_length((n -> 'peer')::text) > 65536 then
 		perform waylume__refuse('WL001', 'peer: is longer than 64 KiB');
 	end if;
+	-- Those who ask for one session at once come one after the other: each after the first sees what that one has made.
+	perform pg_advisory_xact_lock(hashtextextended(idempotency, hashtextextended(owner, 0)));
 	loop
 		select * into s from vpn_sessions v where v.user_id = owner and v.idempotency_key = idempotency;
 		if found then
