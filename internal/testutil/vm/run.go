@@ -16,7 +16,7 @@ import (
 
 // Run boots a machine, runs a static program in it as root, with args and with what it writes going to output, and returns
 // the code that the program exits with. It fails when the machine does not get as far as that, and then has the last of the
-// machine's console in its error.
+// machine's console in its error. A machine whose kernel locks up is started once more.
 func Run(ctx context.Context, cfg Config, output io.Writer, program string, args ...string) (code int, err error) {
 	cfg = cfg.withDefaults()
 	kernel, err := getKernel(ctx)
@@ -35,8 +35,21 @@ func Run(ctx context.Context, cfg Config, output io.Writer, program string, args
 	if err := errors.Join(writeInitrd(ctx, disk, cfg, kernel, program, args), disk.Close()); err != nil {
 		return 0, fmt.Errorf("make the machine's disk: %w", err)
 	}
-	return boot(ctx, cfg, output, kernel.image, work)
+	code, err = boot(ctx, cfg, output, kernel.image, work)
+	if errors.Is(err, errLockup) {
+		if _, err := fmt.Fprintln(output, "the machine's kernel locked up: it is started once more"); err != nil {
+			return 0, err
+		}
+		code, err = boot(ctx, cfg, output, kernel.image, work)
+	}
+	return code, err
 }
+
+// lockup is what the kernel says, and then panics, when a processor does nothing but kernel code for a minute. Under emulation that
+// happens to a kernel that has nothing wrong: processors that are emulated apart wait for each other for ever.
+const lockup = "BUG: soft lockup"
+
+var errLockup = errors.New("the machine's kernel locked up")
 
 // boot runs the machine with the disk in work to its end.
 func boot(ctx context.Context, cfg Config, output io.Writer, image, work string) (code int, err error) {
@@ -47,7 +60,7 @@ func boot(ctx context.Context, cfg Config, output io.Writer, image, work string)
 		"-m", strconv.Itoa(cfg.Memory), "-display", "none", "-monitor", "none", "-no-reboot", "-net", "none",
 		"-serial", "file:"+console, "-serial", "stdio", "-serial", "file:"+result,
 		"-kernel", image, "-initrd", filepath.Join(work, "initrd"), "-append",
-		strings.Join(append([]string{"console=ttyS0 panic=-1 quiet"}, cfg.KernelArgs...), " "))...)
+		strings.Join(append([]string{"console=ttyS0 panic=-1 watchdog_thresh=30 softlockup_panic=1 quiet"}, cfg.KernelArgs...), " "))...)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return 0, err
@@ -69,8 +82,12 @@ func boot(ctx context.Context, cfg Config, output io.Writer, image, work string)
 	if ctx.Err() != nil {
 		err = errors.Join(fmt.Errorf("the machine did not end within %v: %w", cfg.Time, context.Cause(ctx)), err)
 	}
+	said := tail(console)
+	if strings.Contains(said, lockup) {
+		err = errors.Join(errLockup, err)
+	}
 	return 0, fmt.Errorf("the program in the machine did not come to its end: %w: %s\nthe machine's console:\n%s",
-		errors.Join(err, readErr), complaints.String(), tail(console))
+		errors.Join(err, readErr), complaints.String(), said)
 }
 
 // processors are QEMU's arguments for them. They are emulated, as a machine that is itself a virtual one may offer /dev/kvm and yet

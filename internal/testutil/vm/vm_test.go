@@ -87,6 +87,13 @@ func TestRunPrograms(t *testing.T) {
 	}
 	require.Equal(t, "begun\n", out.String())
 
+	out.Reset()
+	cfg.Time = 4 * time.Minute
+	_, err = Run(t.Context(), cfg, &out, script(`echo begun; echo "<0>watchdog: BUG: soft lockup - CPU#0 stuck for 66s!" >/dev/kmsg
+		/bin/busybox sleep 1; /bin/busybox reboot -f`))
+	require.ErrorIs(t, err, errLockup)
+	require.Equal(t, "begun\nthe machine's kernel locked up: it is started once more\nbegun\n", out.String())
+
 	cfg.Modules = []string{"no_such_module"}
 	_, err = Run(t.Context(), cfg, &out, script(""))
 	require.ErrorContains(t, err, "has no module no_such_module")
