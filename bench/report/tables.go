@@ -11,6 +11,7 @@ const (
 	topicFairness    = "Fairness"
 	topicQuota       = "Quota"
 	topicRegistered  = "Registered"
+	topicIdlePeer    = "RegisteredMemory"
 	topicHandshake   = "Handshake"
 	topicBusy        = "BusyMemory"
 	topicControl     = "Control"

@@ -27,6 +27,10 @@ func memoryTables() []table {
 				"what of the node's file the system keeps in memory as long as nobody needs the room.",
 		},
 		{
+			title: "Of that, what stays on the heap in the userspace dataplane for each peer with limits and a cap", topic: topicIdlePeer,
+			rows: []string{keyPeers}, columns: []column{{"B/peer", figure{unit: "B/peer"}}},
+		},
+		{
 			title: "From a peer's first message to the answer", topic: topicHandshake, rows: []string{keyOf},
 			order:   map[string][]string{keyOf: {"stock", "warm", "cold"}},
 			columns: []column{{"ms", figure{unit: "ns/op", scale: milli}}},
@@ -52,7 +56,7 @@ func memoryAims() (all []aim) {
 	const kibibyte, most = 1024, 400 // bytes, MB
 	all = []aim{
 		{
-			about: "memory of a registered idle peer", topic: topicRegistered, figure: figure{unit: "B/peer", keys: keys{keyActive: "0"}},
+			about: "userspace, memory of a registered idle peer", topic: topicIdlePeer, figure: figure{unit: "B/peer"},
 			each: []string{keyPeers}, bound: atMost(kibibyte, "B"),
 		},
 		{
