@@ -207,9 +207,9 @@ func (l *load) offer(conn *net.UDPConn, to net.Addr, rate float64) {
 		batch[i] = ipv4.Message{Buffers: [][]byte{payload}, Addr: to}
 	}
 	out := ipv4.NewPacketConn(conn)
-	const behind = 50 * time.Millisecond // what is made up for at most
 	next := time.Now()
 	each := time.Duration(float64(l.spec.packet()) / rate * float64(time.Second))
+	behind := max(50*time.Millisecond, each) // what is made up for at most
 	for {
 		select {
 		case <-l.stopping:

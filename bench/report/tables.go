@@ -3,6 +3,7 @@ package main
 // The topics, each a benchmark: Throughput is BenchmarkThroughput.
 const (
 	topicThroughput  = "Throughput"
+	topicOverhead    = "Overhead"
 	topicProcessors  = "Processors"
 	topicDatagrams   = "Datagrams"
 	topicConnections = "Connections"

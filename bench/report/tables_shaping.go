@@ -12,9 +12,11 @@ func shapingTables() []table {
 				{"Mbit/s", figure{unit: "Mbit/s"}},
 				{"ramp %", figure{unit: "ramp-%"}},
 				{"burst B", figure{unit: "burst-B"}},
+				{"unlimited Mbit/s", figure{unit: "unlimited-Mbit/s"}},
 			},
 			note: "By the node: by its own counters. Ramp: what the first 200 ms passed, of what the limit has in that time; burst: the most that they\n" +
-				"passed beyond it at any time.",
+				"passed beyond it at any time. Unlimited: what the same load comes to without a limit, where that is less than the limit: the machine\n" +
+				"carries no more, and there is no error to tell.",
 		},
 		{
 			title: "How alike the busy peers of an account are served: Jain's index", topic: topicFairness,

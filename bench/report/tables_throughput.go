@@ -3,6 +3,9 @@ package main
 // onePeer is the path of a baseline, which knows the one peer that is busy.
 func onePeer(path string) keys { return keys{keyPath: path, keyPeers: "1"} }
 
+// ofPlain is the unit of what a peer with limits, a cap and rules gets, of what it gets without.
+const ofPlain = "of-plain"
+
 func throughputTables() []table {
 	const mbits, kpps, lost, work, clientWork = "Mbit/s", "kpps", "loss-%", "cpu-ms/Gbit", "client-cpu-ms/Gbit"
 	order := map[string][]string{keyPath: paths(), keyDirection: {"up", "down"}}
@@ -23,6 +26,14 @@ func throughputTables() []table {
 			{"of stock", figure{unit: work, keys: way, op: ratio, base: onePeer("stock")}},
 			{"of bare", figure{unit: work, keys: way, op: ratio, base: onePeer("bare")}},
 			{"the client", figure{unit: clientWork, keys: way}},
+		}
+	}
+	overhead := func(name string) []column {
+		way := keys{keyDirection: name}
+		return []column{
+			{name, figure{unit: mbits, keys: way}},
+			{"of plain", figure{unit: ofPlain, keys: way}},
+			{"work, of plain", figure{unit: "work-of-plain", keys: way}},
 		}
 	}
 	processors := func(name string) []column {
@@ -49,6 +60,11 @@ func throughputTables() []table {
 			rows: []string{keyStreams, keyPeers, keyPath}, order: order,
 			columns: append(effort("up"), effort("down")...),
 			note:    "The server's is not counted. On two processors these three share them, so that a faster exit is less than as much faster.",
+		},
+		{
+			title: "TCP through one node whose peer has limits, a cap and rules by turns with none of them", topic: topicOverhead,
+			rows: []string{keyStreams, keyPeers}, columns: append(overhead("up"), overhead("down")...),
+			note: "Of plain: with them, of the rate without. Work: what a Gbit takes of the exit's process.",
 		},
 		{
 			title: "The userspace exit with one processor, and with two, Mbit/s", topic: topicProcessors,
@@ -82,11 +98,16 @@ func throughputAims() []aim {
 			figure: figure{unit: "Mbit/s", keys: keys{keyPath: "exit", keyDirection: direction}, op: ratio, base: base},
 		}
 	}
-	const most = 0.95 // of what the exit passes when it limits nobody
-	plain := keys{keyPath: "plain"}
-	return []aim{
+	all := []aim{
 		of("stock", "up", onePeer("stock"), 2), of("stock", "down", onePeer("stock"), 2.5),
 		of("bare", "up", onePeer("bare"), 0.85), of("bare", "down", onePeer("bare"), 0.6),
-		of("plain", "up", plain, most), of("plain", "down", plain, most),
 	}
+	const most = 0.95 // of what the exit passes when it limits nobody
+	for _, way := range []string{"up", "down"} {
+		all = append(all, aim{
+			about: "exit with limits, caps and rules / without, " + way, topic: topicOverhead, each: each, bound: atLeast(most),
+			figure: figure{unit: ofPlain, keys: keys{keyDirection: way}},
+		})
+	}
+	return all
 }
