@@ -34,7 +34,9 @@ type slice struct {
 	bits, seconds, cpu float64
 }
 
-func (s slice) plus(t slice) slice { return slice{s.bits + t.bits, s.seconds + t.seconds, s.cpu + t.cpu} }
+func (s slice) plus(t slice) slice {
+	return slice{s.bits + t.bits, s.seconds + t.seconds, s.cpu + t.cpu}
+}
 
 func (s slice) rate() float64 { return s.bits / s.seconds }
 
