@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,9 +46,9 @@ func Run(ctx context.Context, cfg Config, output io.Writer, program string, args
 	return code, err
 }
 
-// lockup is what the kernel says, and then panics, when a processor does nothing but kernel code for a minute. Under emulation that
-// happens to a kernel that has nothing wrong: processors that are emulated apart wait for each other for ever.
-const lockup = "BUG: soft lockup"
+// lockups are what the kernel says, and then panics, when a processor does nothing but kernel code for a minute, or nothing at all.
+// Under emulation that happens to a kernel that has nothing wrong: processors that are emulated apart wait for each other for ever.
+func lockups() []string { return []string{"BUG: soft lockup", "rcu: INFO: rcu_preempt"} }
 
 var errLockup = errors.New("the machine's kernel locked up")
 
@@ -60,7 +61,8 @@ func boot(ctx context.Context, cfg Config, output io.Writer, image, work string)
 		"-m", strconv.Itoa(cfg.Memory), "-display", "none", "-monitor", "none", "-no-reboot", "-net", "none",
 		"-serial", "file:"+console, "-serial", "stdio", "-serial", "file:"+result,
 		"-kernel", image, "-initrd", filepath.Join(work, "initrd"), "-append",
-		strings.Join(append([]string{"console=ttyS0 panic=-1 watchdog_thresh=30 softlockup_panic=1 quiet"}, cfg.KernelArgs...), " "))...)
+		strings.Join(append([]string{"console=ttyS0 panic=-1 watchdog_thresh=30 softlockup_panic=1 rcupdate.rcu_cpu_stall_timeout=60 " +
+			"sysctl.kernel.panic_on_rcu_stall=1 quiet"}, cfg.KernelArgs...), " "))...)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return 0, err
@@ -83,7 +85,7 @@ func boot(ctx context.Context, cfg Config, output io.Writer, image, work string)
 		err = errors.Join(fmt.Errorf("the machine did not end within %v: %w", cfg.Time, context.Cause(ctx)), err)
 	}
 	said := tail(console)
-	if strings.Contains(said, lockup) {
+	if slices.ContainsFunc(lockups(), func(l string) bool { return strings.Contains(said, l) }) {
 		err = errors.Join(errLockup, err)
 	}
 	return 0, fmt.Errorf("the program in the machine did not come to its end: %w: %s\nthe machine's console:\n%s",

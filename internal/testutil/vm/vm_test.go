@@ -89,10 +89,12 @@ func TestRunPrograms(t *testing.T) {
 
 	out.Reset()
 	cfg.Time = 4 * time.Minute
-	_, err = Run(t.Context(), cfg, &out, script(`echo begun; echo "<0>watchdog: BUG: soft lockup - CPU#0 stuck for 66s!" >/dev/kmsg
+	_, err = Run(t.Context(), cfg, &out, script(`/bin/busybox cat /proc/sys/kernel/panic_on_rcu_stall \
+		/proc/sys/kernel/softlockup_panic /proc/sys/kernel/watchdog_thresh
+		echo "<0>rcu: INFO: rcu_preempt self-detected stall on CPU" >/dev/kmsg
 		/bin/busybox sleep 1; /bin/busybox reboot -f`))
 	require.ErrorIs(t, err, errLockup)
-	require.Equal(t, "begun\nthe machine's kernel locked up: it is started once more\nbegun\n", out.String())
+	require.Equal(t, "1\n1\n30\nthe machine's kernel locked up: it is started once more\n1\n1\n30\n", out.String())
 
 	cfg.Modules = []string{"no_such_module"}
 	_, err = Run(t.Context(), cfg, &out, script(""))
