@@ -185,11 +185,12 @@ func TestProxy(t *testing.T) {
 			w.WriteHeader(http.StatusBadGateway)
 			return
 		}
-		w.WriteHeader(http.StatusOK)
+		// Only then the answer: what the client sends after it, the server would have begun to read.
 		here, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return
 		}
+		_, _ = io.WriteString(here, "HTTP/1.1 200 Connection established\r\n\r\n")
 		go func() {
 			defer here.Close()
 			_, _ = io.Copy(here, there)
