@@ -3,6 +3,8 @@ package shaping
 import (
 	"math"
 	"time"
+
+	"github.com/waylume/waylume/internal/packet"
 )
 
 // codelParams are what CoDel obeys at one dequeue; times in nanoseconds.
@@ -36,17 +38,42 @@ type codel struct {
 	count      uint32 // drops since dropping began
 	lastCount  uint32 // count as it was when dropping began
 	dropping   bool
+	numbered   bool   // highest is set
+	highest    uint32 // sequence number of the flow's TCP segments so far
+}
+
+// maxBehind is how far, in bytes, a repeated segment may be behind the highest one: further than the window of a sender reaches that
+// has to wait for tokens. One still further behind is of a later connection between the same ports.
+const maxBehind = 16 << 20
+
+// repeats reports whether a packet of the flow carries what it has sent before. That a sender repeats is because the first was lost;
+// were it lost again, the sender would wait for a time-out, while the queue runs empty (RFC 6675 section 5 repeats nothing twice).
+func (c *codel) repeats(p *Packet) bool {
+	sequence, ok := packet.TCPData(p.Data)
+	if !ok {
+		return false
+	}
+	if behind := int32(c.highest - sequence); c.numbered && behind >= 0 && behind <= maxBehind {
+		return true
+	}
+	c.highest, c.numbered = sequence, true
+	return false
 }
 
 // dequeue takes the next packet that CoDel lets through from q, and frees those that it drops. It returns nil for an empty
-// queue. The steps and names are those of RFC 8289 sections 5.5 and 5.6.
+// queue. The steps and names are those of RFC 8289 sections 5.5 and 5.6, but for what a sender repeats, which is never dropped: the next
+// packet that is new is, once.
 func (c *codel) dequeue(q *flowQueue, now int64, params codelParams, dropped *tally) *Packet {
 	p, okToDrop := c.doDequeue(q, now, params)
 	switch {
 	case p == nil || !okToDrop:
 		c.dropping = false
+	case p.repeated:
+		if c.dropping { // what was due meanwhile would else be dropped at once, of the first new ones
+			c.dropNext = max(c.dropNext, now)
+		}
 	case c.dropping:
-		for now >= c.dropNext && c.dropping {
+		for c.dropping && now >= c.dropNext && !p.repeated {
 			dropped.free(p)
 			c.count++
 			if p, okToDrop = c.doDequeue(q, now, params); okToDrop {

@@ -30,7 +30,7 @@ const (
 )
 
 func (q *flowQueue) push(p *Packet) {
-	p.next = nil
+	p.next, p.repeated = nil, q.flow == p.Flow && q.codel.repeats(p)
 	if q.tail == nil {
 		q.head = p
 	} else {

@@ -1,6 +1,7 @@
 package shaping
 
 import (
+	"encoding/binary"
 	"testing"
 	"time"
 
@@ -177,6 +178,137 @@ func TestCoDelDropsByItsLaw(t *testing.T) {
 	require.InDelta(t, 100*ms, drops[1]-drops[0], float64(2*ms))
 	require.InDelta(t, 71*ms, drops[2]-drops[1], float64(2*ms))
 	require.InDelta(t, 58*ms, drops[3]-drops[2], float64(2*ms))
+}
+
+// segmentOf is a packet of the size that fill's have, with data of TCP from a sequence number on.
+func segmentOf(flow, sequence uint32, at int64) *Packet {
+	p := packetOf(flow, 1420, at)
+	p.Data[0], p.Data[9], p.Data[32] = 4<<4|5, 6, 5<<4
+	binary.BigEndian.PutUint32(p.Data[24:], sequence)
+	return p
+}
+
+// TestCoDelSparesWhatIsRepeated: of a queue that stands, CoDel drops as many packets whether or not some are repeated segments, and
+// none of those. Where it has several to drop at once, as with a queue that is served slowly, it stops before one of those.
+func TestCoDelSparesWhatIsRepeated(t *testing.T) {
+	for _, slot := range []int64{ms, 40 * ms} {
+		run := func(every int) (lost uint64) {
+			l := &codelLink{table: new(flowTable), params: codelParams{target: 5 * ms, interval: 100 * ms, spared: 1420}}
+			next := uint32(1<<32 - 1000*1380) // it wraps
+			pushed, popped, repeated := 0, 0, 0
+			push := func(p *Packet) {
+				l.table.push(p, testQuantum)
+				if pushed++; p.repeated {
+					repeated++
+				}
+			}
+			take := func() bool {
+				p := l.table.pop(l.now, testQuantum, l.params, &l.dropped)
+				if p == nil {
+					return false
+				}
+				if popped++; p.repeated {
+					repeated--
+				}
+				return true
+			}
+			for range 3000 {
+				for pushed-popped-int(l.dropped.packets) < 50 {
+					if pushed%every == 0 {
+						next += 1380
+					}
+					push(segmentOf(1, next, l.now))
+				}
+				l.now += slot
+				require.True(t, take())
+			}
+			lost = l.dropped.packets
+			l.params = patient
+			for take() {
+			}
+			require.Zero(t, repeated, "a repeated one is lost")
+			require.Equal(t, pushed, popped+int(l.dropped.packets))
+			return lost
+		}
+		all := run(1)
+		require.Greater(t, all, uint64(100))
+		for _, every := range []int{2, 5} {
+			if dropped := run(every); slot == ms {
+				require.InEpsilon(t, all, dropped, 0.25, "one new segment in %d", every)
+			}
+		}
+	}
+}
+
+// TestCoDelMakesUpForNothing: after many repeated segments one new one is dropped, not as many as would have been meanwhile.
+func TestCoDelMakesUpForNothing(t *testing.T) {
+	l := &codelLink{table: new(flowTable), params: codelParams{target: 5 * ms, interval: 100 * ms, spared: 1420}}
+	sequence := uint32(1000)
+	step := func(repeated bool) (drops uint64) {
+		if !repeated {
+			sequence += 1380
+		}
+		l.table.push(segmentOf(1, sequence, l.now), testQuantum)
+		before := l.dropped.packets
+		l.now += ms
+		require.NotNil(t, l.table.pop(l.now, testQuantum, l.params, &l.dropped))
+		return l.dropped.packets - before
+	}
+	for range 50 {
+		sequence += 1380
+		l.table.push(segmentOf(1, sequence, l.now), testQuantum)
+	}
+	for l.dropped.packets < 5 {
+		step(false)
+	}
+	for range 1000 {
+		step(true)
+	}
+	require.LessOrEqual(t, l.dropped.packets, uint64(6), "but for what was queued")
+	l.dropped = tally{}
+	for range 49 + 20 { // what is queued, and 20 new ones behind it: the next drop is due 40 ms after the first
+		require.LessOrEqual(t, step(false), uint64(1))
+	}
+	require.EqualValues(t, 1, l.dropped.packets)
+}
+
+// TestRepeated says what a packet is taken for beside what its flow sent before.
+func TestRepeated(t *testing.T) {
+	udp := segmentOf(1, 1000, 0)
+	udp.Data[9] = 17
+	syn := segmentOf(1, 1000, 0)
+	syn.Data[33] = 2
+	for name, c := range map[string]struct {
+		packet *Packet
+		want   bool
+	}{
+		"the same":              {segmentOf(1, 5000, 0), true},
+		"before it":             {segmentOf(1, 1000, 0), true},
+		"after it":              {segmentOf(1, 5001, 0), false},
+		"of another connection": {segmentOf(1, 1<<32+5000-maxBehind-1, 0), false},
+		"half the numbers away": {segmentOf(1, 5000+1<<31, 0), false},
+		"of UDP":                {udp, false},
+		"a SYN":                 {syn, false},
+		"another flow's":        {segmentOf(2, 5000, 0), false},
+	} {
+		q := &flowQueue{flow: 1}
+		q.push(segmentOf(1, 5000, 0))
+		q.push(c.packet)
+		require.False(t, q.head.repeated, name)
+		require.Equal(t, c.want, c.packet.repeated, name)
+	}
+	// What is taken for a later connection's is where the next is counted from.
+	q := &flowQueue{flow: 1}
+	for _, sequence := range []uint32{1 << 30, 1000, 1000} {
+		q.push(segmentOf(1, sequence, 0))
+	}
+	require.True(t, q.tail.repeated)
+	// A packet of a queue is judged anew when it is used again.
+	p := q.tail
+	q.push(&Packet{Flow: 1, Data: segmentOf(1, 9000, 0).Data})
+	p.Data = segmentOf(1, 10_000, 0).Data
+	q.push(p)
+	require.False(t, p.repeated)
 }
 
 func TestCoDelNeverDropsTheLastPacket(t *testing.T) {

@@ -20,6 +20,7 @@ type Packet struct {
 	pool     *packetPool
 	next     *Packet // in its flow's queue
 	queuedAt int64
+	repeated bool // carries what its flow sent before
 }
 
 // Free gives the packet back. The caller must not touch it, nor its Data, again.

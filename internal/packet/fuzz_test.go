@@ -54,6 +54,24 @@ func FuzzParse(f *testing.F) {
 			t.Fatal("a packet passes without its last byte")
 		}
 		_ = p.FlowHash()
+		_, carries := packet.TCPData(b)
+		if carries && (p.Proto != packet.TCP || p.Fragment || p.TCPFlags&2 != 0) {
+			t.Fatalf("data of a TCP segment in %+v", p)
+		}
+	})
+}
+
+// FuzzTCPData reads packets that nobody has parsed.
+func FuzzTCPData(f *testing.F) {
+	for _, seed := range seeds() {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		longer := append(slices.Clone(b), 0xff, 0xff, 0xff, 0xff)
+		sequence, ok := packet.TCPData(b)
+		if again, still := packet.TCPData(longer[:len(b)]); again != sequence || still != ok {
+			t.Fatal("bytes past the end matter")
+		}
 	})
 }
 

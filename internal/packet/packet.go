@@ -301,3 +301,25 @@ func (p *Info) FlowHash() uint32 {
 	}
 	return uint32(h ^ h>>32)
 }
+
+// TCPData returns the sequence number of the first byte that a TCP segment carries (RFC 9293 section 3.1), and whether the packet b is
+// one that carries any and begins no connection. It is for packets that Parse has let pass, or others of which it does not matter; and
+// it looks behind no extension header of IPv6.
+func TCPData(b []byte) (sequence uint32, ok bool) {
+	if len(b) < IPv4HeaderLen {
+		return 0, false
+	}
+	header, proto := int(b[0]&0x0f)*4, b[9]
+	switch {
+	case b[0]>>4 == 6:
+		header, proto = IPv6HeaderLen, b[6]
+	case binary.BigEndian.Uint16(b[6:])&0x1fff != 0: // a later fragment
+		return 0, false
+	}
+	if proto != TCP || len(b) < header+TCPHeaderLen {
+		return 0, false
+	}
+	const syn = 1 << 1
+	segment := b[header:]
+	return binary.BigEndian.Uint32(segment[4:]), len(segment) > int(segment[12]>>4)*4 && segment[13]&syn == 0
+}

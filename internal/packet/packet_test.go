@@ -1,6 +1,7 @@
 package packet_test
 
 import (
+	"encoding/binary"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -193,4 +194,39 @@ func TestFlowHash(t *testing.T) {
 		seen[hash(ipv4(packet.UDP, 0, nil, with(with(udp(), 0, uint8(port>>8)), 1, uint8(port))))] = true
 	}
 	require.Greater(t, len(seen), 4090, "ports spread")
+}
+
+func TestTCPData(t *testing.T) {
+	const sequence = 0xfedcba98
+	segment := func(flags uint8, payload ...byte) []byte {
+		b := tcp(flags, payload...)
+		binary.BigEndian.PutUint32(b[4:], sequence)
+		return b
+	}
+	options := append(with(segment(16), 12, 6<<4), 1, 1, 1, 1)
+	for name, c := range map[string]struct {
+		packet []byte
+		ok     bool
+	}{
+		"IPv4":                   {ipv4(packet.TCP, 0, nil, segment(16, 1)), true},
+		"IPv4 with options":      {ipv4(packet.TCP, 0, []byte{1, 1, 1, 0}, segment(24, 1)), true},
+		"IPv6":                   {ipv6(packet.TCP, segment(16, 1)), true},
+		"a first fragment":       {ipv4(packet.TCP, 0x2000, nil, segment(16, 1, 2, 3, 4)), true},
+		"options and data":       {ipv4(packet.TCP, 0, nil, append(options, 1)), true},
+		"options alone":          {ipv4(packet.TCP, 0, nil, options), false},
+		"an acknowledgement":     {ipv4(packet.TCP, 0, nil, segment(16)), false},
+		"a SYN with data":        {ipv4(packet.TCP, 0, nil, segment(2, 1)), false},
+		"a later fragment":       {ipv4(packet.TCP, 200, nil, segment(16, 1)), false},
+		"UDP":                    {ipv4(packet.UDP, 0, nil, segment(16, 1)), false},
+		"IPv6, behind extension": {ipv6(60, extension(packet.TCP, 0, 0, segment(16, 1))), false},
+		"half a header":          {ipv4(packet.TCP, 0, nil, segment(16)[:19]), false},
+		"half a header of IPv6":  {ipv6(packet.TCP, nil)[:30], false},
+		"nothing":                {nil, false},
+	} {
+		got, ok := packet.TCPData(c.packet)
+		require.Equal(t, c.ok, ok, name)
+		if ok {
+			require.EqualValues(t, sequence, got, name)
+		}
+	}
 }
