@@ -45,7 +45,7 @@ func TestTotals(t *testing.T) {
 	_, err := r.PutAccount(t.Context(), AccountSpec{ID: "acme"})
 	require.NoError(t, err)
 	first := r.add(t, PeerSpec{Account: "acme", DataCap: capOf(100)})
-	suspended, expired := r.add(t, PeerSpec{}), r.add(t, PeerSpec{ExpiresAt: time.Now().Add(50 * time.Millisecond), GracePeriod: time.Hour})
+	suspended, expired := r.add(t, PeerSpec{}), r.add(t, PeerSpec{ExpiresAt: time.Now().Add(time.Second), GracePeriod: time.Hour})
 	require.NoError(t, r.Suspend(t.Context(), OfPeer(suspended.PublicKey)))
 	require.Eventually(t, func() bool { return r.Totals().Expired == 1 }, 10*time.Second, 10*time.Millisecond)
 	r.dataplane.move(first.PublicKey, quota.Download, 100)

@@ -30,6 +30,43 @@ func command(ctx context.Context, args ...string) (status int, stdout, stderr st
 	return status, out.String(), errs.String()
 }
 
+// startUp starts a node by waylumed up, and returns when it runs. Stop interrupts it, and returns when it has ended.
+func startUp(t *testing.T, args ...string) (stop func() (status int, stdout, stderr string)) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	out := &upOutput{running: make(chan struct{})}
+	var errs bytes.Buffer
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, append([]string{"up"}, args...), system{stdout: out, stderr: &errs, getenv: func(string) string { return "" }})
+	}()
+	select {
+	case <-out.running:
+	case status := <-ended:
+		ended <- status // stop tells of it
+	}
+	return func() (int, string, string) {
+		cancel()
+		return <-ended, out.String(), errs.String()
+	}
+}
+
+// upOutput tells when a node runs.
+type upOutput struct {
+	bytes.Buffer
+	running chan struct{}
+	said    bool
+}
+
+func (o *upOutput) Write(b []byte) (int, error) {
+	n, err := o.Buffer.Write(b)
+	if !o.said && bytes.Contains(o.Bytes(), []byte("Running. Ctrl-C stops it.")) {
+		o.said = true
+		close(o.running)
+	}
+	return n, err
+}
+
 // The detector of races makes everything slower, so that rates come out right only on a machine that has nothing else to
 // do. What is not about time must hold with it too, and what does not hold must be said.
 func TestDemo(t *testing.T) {
@@ -231,9 +268,7 @@ func TestDoctor(t *testing.T) {
 }
 
 func TestUp(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	status, stdout, stderr := command(ctx, "up", "--dataplane", "userspace", "--state", t.TempDir(), "--listen-port", "0", "--peer-name", "tablet", "--no-qr")
+	status, stdout, stderr := startUp(t, "--dataplane", "userspace", "--state", t.TempDir(), "--listen-port", "0", "--peer-name", "tablet", "--no-qr")()
 	require.Equal(t, exitOK, status, stderr)
 	require.Contains(t, stdout, "Configuration of peer tablet")
 	require.Contains(t, stdout, "Stopping.")
@@ -246,13 +281,7 @@ func TestUsage(t *testing.T) {
 	require.Equal(t, exitFailed, status)
 	require.Contains(t, stderr, "There is no usage log")
 
-	running, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	ended := make(chan string)
-	go func() {
-		_, stdout, _ := command(running, "up", "--dataplane", "userspace", "--state", dir, "--listen-port", "0", "--no-qr", "--usage-retention", "400d")
-		ended <- stdout
-	}()
+	stop := startUp(t, "--dataplane", "userspace", "--state", dir, "--listen-port", "0", "--no-qr", "--usage-retention", "400d")
 	ask := func(more ...string) (report usage.Report) {
 		status, stdout, stderr := command(t.Context(), append([]string{"usage", "--state", dir, "--json", "--from", "2026-01-01"}, more...)...)
 		require.Equal(t, exitOK, status, stderr)
@@ -266,21 +295,20 @@ func TestUsage(t *testing.T) {
 		return status == exitOK
 	}, 10*time.Second, 10*time.Millisecond)
 	require.Equal(t, usage.Schema, ask().Schema)
-	require.Contains(t, <-ended, "Usage log    every 15m, kept for 400d: waylumed usage")
+	_, stdout, _ := stop()
+	require.Contains(t, stdout, "Usage log    every 15m, kept for 400d: waylumed usage")
 
 	report := ask("--to", "2100-01-01")
 	require.NotNil(t, report.Covers, "from the start to the close")
 	require.Len(t, report.Steps, 1)
 	require.Empty(t, report.Steps[0].Usages)
-	status, stdout, stderr := command(t.Context(), "usage", "--state", dir, "--to", "2100-01-01T00:00:00Z", "--account", "nobody")
+	status, stdout, stderr = command(t.Context(), "usage", "--state", dir, "--to", "2100-01-01T00:00:00Z", "--account", "nobody")
 	require.Equal(t, exitOK, status, stderr)
 	require.Contains(t, stdout, "Nothing was used.\n")
 	require.Contains(t, stdout, "What is known is of ")
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
 	without := t.TempDir()
-	_, stdout, _ = command(ctx, "up", "--dataplane", "userspace", "--state", without, "--listen-port", "0", "--no-qr", "--usage-log", "none")
+	_, stdout, _ = startUp(t, "--dataplane", "userspace", "--state", without, "--listen-port", "0", "--no-qr", "--usage-log", "none")()
 	require.Contains(t, stdout, "Usage log    none")
 	_, err := os.Stat(filepath.Join(without, "usage"))
 	require.ErrorIs(t, err, os.ErrNotExist)

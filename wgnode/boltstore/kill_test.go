@@ -124,7 +124,7 @@ func TestKilled(t *testing.T) {
 		require.Equal(t, afterNumber(n), got)
 	}
 	t.Logf("%d kills, %d commits acknowledged, %d written and not acknowledged", kills, acknowledged, unheard)
-	require.Greater(t, acknowledged, kills)
+	require.GreaterOrEqual(t, acknowledged, kills/2, "every other one was killed after a commit")
 }
 
 // TestLeftBehind opens a file beside which processes were killed that made it, or one with another name.

@@ -63,7 +63,7 @@ func TestStream(t *testing.T) {
 
 // A stream outlives what the server allows for an answer, and says that it is there, and where.
 func TestKeepAlive(t *testing.T) {
-	w := newWorld(t, eventstream.Config{KeepAlive: 60 * time.Millisecond}, 0)
+	w := newWorld(t, eventstream.Config{KeepAlive: 300 * time.Millisecond}, 0)
 	defer w.close()
 	r := w.open("kind=peer_added", "")
 	defer r.close()

@@ -41,7 +41,7 @@ func newWorld(t require.TestingT, cfg eventstream.Config, buffer int) *world {
 	events, err := eventstream.New(cfg)
 	require.NoError(t, err)
 	w := &world{t: t, node: node, events: events, server: httptest.NewUnstartedServer(events)}
-	w.server.Config.ReadTimeout, w.server.Config.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond
+	w.server.Config.ReadTimeout, w.server.Config.WriteTimeout = time.Second, time.Second
 	w.server.Config.RegisterOnShutdown(events.Close)
 	w.server.Start()
 	return w

@@ -105,7 +105,6 @@ func (h *HTTP) Middleware(next http.Handler) http.Handler {
 		h.inFlight.Inc()
 		whole := false
 		defer func() {
-			h.inFlight.Dec()
 			if !whole {
 				answer.status = http.StatusInternalServerError
 			}
@@ -116,6 +115,7 @@ func (h *HTTP) Middleware(next http.Handler) http.Handler {
 				h.duration.WithLabelValues(route, method).Observe(time.Since(began).Seconds())
 				h.sent.WithLabelValues(route).Observe(float64(answer.n))
 			}
+			h.inFlight.Dec() // at last: a request is in flight, or counted
 		}()
 		next.ServeHTTP(answer, r)
 		whole = true

@@ -249,8 +249,8 @@ func TestIntruder(t *testing.T) {
 		refused(t, &http.Client{Timeout: patience}, http.StatusUnauthorized, problem.Unauthenticated, http.MethodGet, "http://"+address+peers, nil,
 			"Authorization", fmt.Sprintf("Bearer guess-%030d", i))
 	}
-	require.Contains(t, d.log.String(), fmt.Sprintf("failures=%d", threshold))
-	require.Contains(t, d.log.String(), "a source keeps failing to authenticate")
+	d.logs(t, fmt.Sprintf("failures=%d", threshold))
+	d.logs(t, "a source keeps failing to authenticate")
 	group := new(errgroup.Group)
 	statuses := make([]int, more)
 	for i := range more {

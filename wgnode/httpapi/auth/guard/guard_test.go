@@ -133,6 +133,7 @@ func TestServerBoundsHeaders(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, got)
 
+	l = serve(t, guard.ListenerConfig{}, guard.ServerConfig{MaxHeaderBytes: 1 << 10})
 	c = dialFrom(t, hostAddress(t), l.Addr().String())
 	_, err = io.WriteString(c, "GET / HTTP/1.1\r\nHost: node\r\nX-A: "+strings.Repeat("a", 16<<10)+"\r\n\r\n")
 	require.NoError(t, err)
