@@ -35,7 +35,6 @@ const (
 	keyFlows     = "flows"
 	keySize      = "size"
 	keyDataplane = "dataplane"
-	keyBound     = "bound"
 	keyBy        = "by"
 	keyOf        = "of"
 )
