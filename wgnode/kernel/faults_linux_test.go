@@ -121,8 +121,17 @@ func TestFaults(t *testing.T) {
 	single.SpeedLimit, single.Budget = limit, quota.Budget{Limited: true, Limit: 1 << 20}
 	single.Counters = quota.Counters{Download: 7, Upload: 9}
 	fresh.SpeedLimit, fresh.Budget, fresh.Account = limit, quota.Budget{Limited: true, Limit: 1 << 30, Mark: 1 << 20}, account.ID
-	want := wgnode.State{Accounts: []wgnode.AccountState{account}, Peers: []wgnode.PeerState{member, single, peer(6)}}
+	// Who is blocked by a cap stays so, whatever becomes of a change of the other cap that is over it.
+	spent := wgnode.AccountState{ID: "spent", Budget: quota.Budget{Limited: true, Limit: 1}, Counters: quota.Counters{Upload: 2}}
+	blocked, of := peer(7), peer(8)
+	blocked.Account, blocked.Budget, blocked.Counters = account.ID, spent.Budget, spent.Counters
+	of.Account, of.Budget = spent.ID, quota.Budget{Limited: true, Limit: 1 << 20}
+	want := wgnode.State{
+		Accounts: []wgnode.AccountState{account, spent}, Peers: []wgnode.PeerState{member, single, peer(6), blocked, of},
+	}
 
+	recounted, ofCapped := account, of
+	recounted.Budget.Counted, ofCapped.Budget.Counted = quota.CountUpload, quota.CountUpload
 	wider, raised, capped, moved := account, single, single, single
 	wider.SpeedLimit.Download, wider.Budget.Limit = 9_000_000, 1<<31
 	raised.SpeedLimit.Upload, raised.Budget = 3_000_000, quota.Budget{}
@@ -140,10 +149,12 @@ func TestFaults(t *testing.T) {
 		"uncap":         {SetPeers: []wgnode.PeerState{raised}},
 		"recap":         {SetPeers: []wgnode.PeerState{capped}},
 		"account":       {SetAccounts: []wgnode.AccountState{wider}},
+		"recount":       {SetAccounts: []wgnode.AccountState{recounted}},
+		"recap blocked": {SetPeers: []wgnode.PeerState{ofCapped}},
 		"ceiling":       {SpeedLimit: &ceiling},
 		"policy":        {Policy: &policy, SetPeers: []wgnode.PeerState{fresh}},
 		"all":           {SpeedLimit: &ceiling, SetAccounts: []wgnode.AccountState{wider}, RemovePeers: []wgtypes.Key{member.PublicKey}, SetPeers: []wgnode.PeerState{fresh, moved}},
-		"whole account": {RemovePeers: []wgtypes.Key{member.PublicKey}, RemoveAccounts: []string{account.ID}},
+		"whole account": {RemovePeers: []wgtypes.Key{member.PublicKey, blocked.PublicKey}, RemoveAccounts: []string{account.ID}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for how, kind := range []struct {
@@ -210,6 +221,7 @@ func (f *faultRig) look(t *testing.T) (v faultView) {
 	require.NoError(t, err)
 	v.stats.Dropped = nil
 	slices.SortFunc(v.stats.Peers, func(a, b wgnode.PeerStats) int { return slices.Compare(a.PublicKey[:], b.PublicKey[:]) })
+	slices.SortFunc(v.stats.Accounts, func(a, b wgnode.AccountStats) int { return strings.Compare(a.ID, b.ID) })
 	out, err := exec.Command("nft", "-s", "list", "ruleset").Output()
 	require.NoError(t, err)
 	lines := strings.Split(regexp.MustCompile(`_([lw])\d+\b`).ReplaceAllString(string(out), "_$1"), "\n") // a quota may be made again

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -88,7 +87,7 @@ func (dp *Dataplane) quotaSetBack(ctx context.Context, object string) error {
 // anew plans other quotas for a subject, whose packets are held up meanwhile.
 func (s *step) anew(ctx context.Context, who subject) error {
 	records := s.dp.records
-	var addrs []netip.Addr
+	var peers []*peer
 	keys := []wgtypes.Key{who.key}
 	if who.account != "" {
 		keys = slices.Collect(maps.Keys(records.members[who.account]))
@@ -96,7 +95,7 @@ func (s *step) anew(ctx context.Context, who subject) error {
 	for _, key := range keys {
 		p := *records.peers[key]
 		s.peers[key] = &p
-		addrs = append(addrs, p.state.Addrs...)
+		peers = append(peers, records.peers[key])
 	}
 	var m *meter
 	if who.account != "" {
@@ -107,7 +106,7 @@ func (s *step) anew(ctx context.Context, who subject) error {
 		m = &s.peers[who.key].meter
 	}
 	if !m.blocked() {
-		if err := s.pause(ctx, addrs); err != nil {
+		if err := s.pause(ctx, peers...); err != nil {
 			return err
 		}
 	}

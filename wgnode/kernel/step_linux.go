@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
@@ -88,12 +87,12 @@ func (s *step) setAccount(ctx context.Context, state wgnode.AccountState) error 
 		next.meter = m.with(state.Budget, state.Counters)
 		s.note(subject{account: state.ID}, meter{}, next.meter, state.Counters)
 	} else {
-		var addrs []netip.Addr
+		var members []*peer
 		for key := range s.dp.records.members[state.ID] {
-			addrs = append(addrs, s.dp.records.peers[key].state.Addrs...)
+			members = append(members, s.dp.records.peers[key])
 		}
 		var err error
-		if next.meter, err = s.meter(ctx, subject{account: state.ID}, old.meter, state.Budget, addrs); err != nil {
+		if next.meter, err = s.meter(ctx, subject{account: state.ID}, old.meter, state.Budget, members...); err != nil {
 			return err
 		}
 	}
@@ -110,7 +109,7 @@ func (s *step) setPeer(ctx context.Context, state wgnode.PeerState) error {
 		s.note(subject{key: state.PublicKey}, meter{}, next.meter, state.Counters)
 	} else {
 		var err error
-		if next.meter, err = s.meter(ctx, subject{key: state.PublicKey}, old.meter, state.Budget, old.state.Addrs); err != nil {
+		if next.meter, err = s.meter(ctx, subject{key: state.PublicKey}, old.meter, state.Budget, old); err != nil {
 			return err
 		}
 		// While an account was blocked, its peers' quotas may have seen what was not delivered.
@@ -138,9 +137,9 @@ func (s *step) account(id string) *account {
 	return s.dp.records.accounts[id]
 }
 
-// meter is a meter under another budget. If that needs another quota, the subject's packets are held up between the reading of
-// its counters and the transaction that puts the quota in force: some of them are lost, and no byte is uncounted.
-func (s *step) meter(ctx context.Context, who subject, old meter, b quota.Budget, addrs []netip.Addr) (meter, error) {
+// meter is a meter under another budget. If that needs another quota, the packets of the subject's peers are held up between the
+// reading of its counters and the transaction that puts the quota in force: some of them are lost, and no byte is uncounted.
+func (s *step) meter(ctx context.Context, who subject, old meter, b quota.Budget, of ...*peer) (meter, error) {
 	if old.budget == b {
 		return old, nil
 	}
@@ -152,8 +151,8 @@ func (s *step) meter(ctx context.Context, who subject, old meter, b quota.Budget
 		old.limit, old.watch = quotaObject{}, quotaObject{}
 	}
 	next := old.with(b, now)
-	if next.limit.name != "" && next.limit.name != old.limit.name && !old.blocked() && len(addrs) > 0 {
-		if err := s.pause(ctx, addrs); err != nil {
+	if next.limit.name != "" && next.limit.name != old.limit.name && !old.blocked() && len(of) > 0 {
+		if err := s.pause(ctx, of...); err != nil {
 			return meter{}, err
 		}
 		if now, err = s.dp.counters(old.name); err != nil {
@@ -171,13 +170,19 @@ func (s *step) note(who subject, old, next meter, now quota.Counters) {
 	}
 }
 
-// pause keeps addresses from moving anything until the change is made or given up.
-func (s *step) pause(ctx context.Context, addrs []netip.Addr) error {
+// pause keeps peers from moving anything until the change is made or given up. Who is blocked already, by a cap of the peer's or its
+// account's, is not paused, and stays blocked when the pause ends.
+func (s *step) pause(ctx context.Context, peers ...*peer) error {
 	fresh := make(map[rules.Place]nft.Value)
-	for _, addr := range addrs {
-		place := rules.Blocked(s.dp.cfg.Interface, addr)
-		if _, ok := s.paused[place]; !ok {
-			fresh[place] = nft.Value{}
+	for _, p := range peers {
+		if s.dp.records.tablesPeer(p).Blocked {
+			continue
+		}
+		for _, addr := range p.state.Addrs {
+			place := rules.Blocked(s.dp.cfg.Interface, addr)
+			if _, ok := s.paused[place]; !ok {
+				fresh[place] = nft.Value{}
+			}
 		}
 	}
 	if err := s.dp.commit(ctx, difference(nil, fresh, nil, nil)); err != nil {
@@ -187,7 +192,7 @@ func (s *step) pause(ctx context.Context, addrs []netip.Addr) error {
 	return nil
 }
 
-// resume ends the pause of a change that was given up. Who is blocked anyway was never paused.
+// resume ends the pause of a change that was given up.
 func (s *step) resume(ctx context.Context) error {
 	return s.dp.commit(ctx, difference(s.paused, nil, nil, nil))
 }
