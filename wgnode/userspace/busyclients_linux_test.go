@@ -151,8 +151,3 @@ func (c counter) Write(b []byte) (int, error) {
 	c.n.Add(int64(len(b)))
 	return len(b), nil
 }
-
-// endless never ends.
-type endless struct{}
-
-func (endless) Read(b []byte) (int, error) { return len(b), nil }

@@ -128,3 +128,8 @@ type endpointInState struct {
 
 func (e *endpointInState) State() uint32 { return uint32(e.state) }
 func (e *endpointInState) Abort()        { e.aborted++ }
+
+// Read says what the stack does once it has told the other direction why a connection is no more.
+func (e *endpointInState) Read(io.Writer, tcpip.ReadOptions) (tcpip.ReadResult, tcpip.Error) {
+	return tcpip.ReadResult{}, &tcpip.ErrClosedForReceive{}
+}

@@ -139,3 +139,8 @@ func listen(t testing.TB, serve func(*net.TCPConn)) uint16 {
 	})
 	return l.Addr().(*net.TCPAddr).AddrPort().Port()
 }
+
+// endless never ends.
+type endless struct{}
+
+func (endless) Read(b []byte) (int, error) { return len(b), nil }

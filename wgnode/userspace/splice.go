@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
@@ -57,6 +58,10 @@ func toHost(f *tcpFlow, ep tcpip.Endpoint, queue *waiter.Queue, host net.Conn, p
 			<-ready
 		case *tcpip.ErrClosedForReceive:
 			pool.put(buf)
+			// That a connection was reset the stack says once, and may have told the other direction, which aborts it then.
+			if tcp.EndpointState(ep.State()) == tcp.StateError || f.isAborted() {
+				return errReset
+			}
 			return closeWrite(host)
 		default:
 			pool.put(buf)

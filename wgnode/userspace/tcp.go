@@ -58,6 +58,13 @@ func (f *tcpFlow) endpoint() tcpip.Endpoint {
 	return f.ep
 }
 
+// isAborted reports whether both ends are reset, or about to be.
+func (f *tcpFlow) isAborted() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.aborted
+}
+
 // abort resets both ends.
 func (f *tcpFlow) abort() {
 	f.mu.Lock()

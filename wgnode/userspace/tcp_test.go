@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/waiter"
 
 	"github.com/waylume/waylume/wgnode"
 )
@@ -176,6 +178,65 @@ func TestTCPResetCrosses(t *testing.T) {
 		require.ErrorIs(t, <-got, syscall.ECONNRESET)
 		_ = c.Close()
 	})
+}
+
+// TestTCPResetIsNoEnd: of a connection that is reset while the peer is sent to, the host does not see the end of what the peer has sent,
+// as if that were all.
+func TestTCPResetIsNoEnd(t *testing.T) {
+	r := newRig(t, Config{Dial: onLoopback}, wgnode.State{})
+	p := r.addPeer(nil)
+	full, got := make(chan struct{}), make(chan error)
+	port := listen(t, func(c *net.TCPConn) {
+		// It sends until all is full on the way to the peer, and nothing then, or it would be the sender who is told of the reset.
+		_ = c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+		_, _ = io.Copy(c, endless{})
+		full <- struct{}{}
+		_, err := io.Copy(io.Discard, c)
+		got <- err
+	})
+	for range 40 {
+		c, err := p.DialContextTCPAddrPort(t.Context(), netip.AddrPortFrom(web4, port))
+		require.NoError(t, err)
+		<-full
+		_, err = io.ReadFull(c, make([]byte, 1))
+		require.NoError(t, err)
+		_ = c.Close() // with data that nobody has read: a reset (RFC 2525 section 2.17)
+		require.ErrorIs(t, <-got, syscall.ECONNRESET)
+	}
+}
+
+// TestResetIsToldOnce: it is no end of what the peer sends, either, if the direction to the peer was told of the reset.
+func TestResetIsToldOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		state   tcp.EndpointState
+		aborted bool
+		ends    int
+	}{
+		"the peer's end":           {state: tcp.StateCloseWait, ends: 1},
+		"reset by the peer":        {state: tcp.StateError},
+		"reset, and closed by now": {state: tcp.StateClose, aborted: true},
+	} {
+		host := &halfHost{}
+		f := &tcpFlow{aborted: c.aborted}
+		err := toHost(f, &endpointInState{state: c.state}, new(waiter.Queue), host, new(buffers))
+		require.Equal(t, c.ends, host.ends, name)
+		if c.ends > 0 {
+			require.NoError(t, err, name)
+		} else {
+			require.ErrorIs(t, err, errReset, name)
+		}
+	}
+}
+
+// halfHost counts how often it is told of an end.
+type halfHost struct {
+	net.Conn
+	ends int
+}
+
+func (h *halfHost) CloseWrite() error {
+	h.ends++
+	return nil
 }
 
 func TestTCPFlowLimit(t *testing.T) {
