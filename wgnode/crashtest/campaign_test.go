@@ -235,7 +235,17 @@ func (c *campaign) connect(node ready) error {
 
 // bury looks at what a life has left.
 func (c *campaign) bury(closedInPeace bool) error {
-	c.net.Settle()
+	for _, k := range c.callers {
+		if !k.buried {
+			for _, client := range k.clients {
+				client.close()
+			}
+		}
+	}
+	// A kernel that goes on would have what still waits pass in the next life.
+	if err := c.net.Settle(); err != nil {
+		return err
+	}
 	var errs []error
 	for _, k := range c.callers {
 		if k.buried {
@@ -243,7 +253,6 @@ func (c *campaign) bury(closedInPeace bool) error {
 		}
 		k.buried = true
 		for _, client := range k.clients {
-			client.close()
 			came := client.tally.came()
 			c.sum.passed += came.Download + came.Upload
 		}

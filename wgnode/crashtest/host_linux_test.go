@@ -22,9 +22,9 @@ type host struct {
 	classes  int    // most that were seen
 }
 
-// mostClasses is beyond what was seen after any number of kills, about 100: those that a node keeps ready, and what peers and
-// accounts had while they came and went.
-const mostClasses = 200
+// mostClasses is beyond what was seen after any number of kills, 208: those that a node keeps ready, and for each account that there
+// was at a time as many as it had peers at most, since a class cannot change its parent.
+const mostClasses = 400
 
 func newHost() (h *host, err error) {
 	h = new(host)

@@ -68,8 +68,8 @@ func (f *flows) arrive(payload []byte) (answer bool) {
 
 // internet is the far server with all that is between it and the node.
 type internet interface {
-	// Settle waits until what has left a node that is no more has arrived.
-	Settle()
+	// Settle waits until what has come to a node that is no more has arrived.
+	Settle() error
 	Close() error
 }
 
@@ -99,7 +99,7 @@ func newSocket(f *flows) (*socket, error) {
 	return s, nil
 }
 
-func (s *socket) Settle() {}
+func (s *socket) Settle() error { return nil }
 
 func (s *socket) Close() error {
 	err := s.conn.Close()

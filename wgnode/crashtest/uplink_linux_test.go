@@ -1,8 +1,10 @@
 package crashtest
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -47,18 +49,28 @@ func newUplink(tb testing.TB, f *flows) *uplink {
 	return u
 }
 
-// Settle waits until nothing has come for a while: what the kernel has sent waits in the queue at most.
-func (u *uplink) Settle() {
-	const still = 5 * time.Millisecond
+// Settle waits until nothing waits in a queue of this host's, the shaper's own included, and nothing has come for a while.
+func (u *uplink) Settle() error {
+	const still = 20 * time.Millisecond
+	deadline := time.Now().Add(patience)
 	for before := u.packets.Load(); ; {
 		time.Sleep(still)
-		now := u.packets.Load()
-		if now == before {
-			return
+		queues, err := output("tc -s qdisc show")
+		if err != nil {
+			return err
 		}
-		before = now
+		now := u.packets.Load()
+		if now == before && !backlog.MatchString(queues) {
+			return nil
+		}
+		if before = now; time.Now().After(deadline) {
+			return fmt.Errorf("packets still wait %v after the last one was sent: %s", patience, queues)
+		}
 	}
 }
+
+// backlog is what tc says of a queue that is not empty.
+var backlog = regexp.MustCompile(`backlog (?:[1-9]|0b [1-9])`)
 
 func (u *uplink) Close() error {
 	err := u.wire.Close()
