@@ -99,7 +99,7 @@ test: setup $(if $(filter true,$(CI)),deno) ## go vet, then every test with the 
 	$(if $(VM),@$(MAKE) --no-print-directory vm)
 
 vm: setup ## the kernel dataplane in a virtual machine with the WireGuard module
-	$(GO) test -v $(RACE) -timeout 20m -p 1 -run '^TestVM$$' ./wgnode/kernel ./wgnode/kernel/internal/wgdev ./wgnode/crashtest \
+	$(GO) test -v $(RACE) -timeout 40m -p 1 -run '^TestVM$$' ./wgnode/kernel ./wgnode/kernel/internal/wgdev ./wgnode/crashtest \
 		./registry/load/hostload 2>&1 | .ci/brief
 
 crash: setup ## kill N nodes of each dataplane, and N of waylumed, under load, and look whether anything is missing; SEED=...

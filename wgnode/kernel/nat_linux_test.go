@@ -79,12 +79,12 @@ func (v *visitor) requireLeavesAs(tb testing.TB, w *wire, as sources, hosts ...n
 	}
 }
 
-// flows counts those that tests have made themselves.
-var flows atomic.Uint32
+// flowCount counts those that tests have made themselves.
+var flowCount atomic.Uint32
 
 // flowNumber is a port or identifier that no other flow has: conntrack goes on translating a flow as it began, whatever the
 // tables say since.
-func flowNumber() uint16 { return uint16(20000 + flows.Add(1)) }
+func flowNumber() uint16 { return uint16(20000 + flowCount.Add(1)) }
 
 // requireAbout asserts that an error is the peer's to read: to it, about what it sent from an address and port to another.
 func (v *visitor) requireAbout(tb testing.TB, from, to netip.AddrPort, s seen) {

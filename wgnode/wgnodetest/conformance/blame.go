@@ -9,7 +9,8 @@ import (
 )
 
 // excuse fails the test unless the machine is shown to be to blame for what a claim did not reach: the process was kept
-// from running, or, under the race detector or on an emulated machine, the same flow is hardly faster without the limit.
+// from running, or, under the race detector or on an emulated machine, the same flow is hardly faster without the limit, or reaches the
+// limit thereafter.
 func (w *world) excuse(c claim, reached, starved float64) {
 	w.t.Helper()
 	verdict := fmt.Sprintf("%s reached %.3f Mbit/s of %v", c.name, reached/1e6, c.rate)
@@ -32,6 +33,16 @@ func (w *world) excuse(c claim, reached, starved float64) {
 	}
 	if w.traits.Emulated && reached >= float64(c.rate)*emulatedLeast {
 		w.t.Logf("%s: near enough for an emulated machine", verdict)
+		return
+	}
+	time.Sleep(settling)
+	samples := []sample{w.sample([]claim{c})}
+	for range minWindows {
+		time.Sleep(window)
+		samples = append(samples, w.sample([]claim{c}))
+	}
+	if raceEnabled && c.near(closest(c, samples, 0)) {
+		w.t.Logf("%s; and now it reaches its limit: the machine had other things to do", verdict)
 		return
 	}
 	require.Fail(w.t, "slower than the limit", verdict)
