@@ -126,6 +126,9 @@ func TestPeerMemoryAtRest(t *testing.T) {
 				Received: 1000, Sent: 1000,
 			}
 		}
+		release, err := n.acquire(t.Context()) // the node reads, too, as often as it is to
+		require.NoError(t, err)
+		defer release()
 		n.observe(StatsQuery{All: true, Device: true}, left, time.Now())
 		require.True(t, n.inv.peer(quietKey(0)).atRest())
 		return n
