@@ -19,7 +19,7 @@ import (
 
 // impatient are time-outs for what is not going to answer.
 func impatient(cfg *postgres.Config) {
-	cfg.ConnectTimeout, cfg.StatementTimeout = 500*time.Millisecond, 500*time.Millisecond
+	cfg.ConnectTimeout, cfg.StatementTimeout = time.Second, time.Second
 }
 
 // eventually waits for a fleet to answer again.
@@ -76,7 +76,7 @@ func TestAServerThatIsNotThere(t *testing.T) {
 	_, name, _ := strings.Cut(dsn, pgserver.Shared(t).Addr()+"/")
 	name, _, _ = strings.Cut(name, "?")
 	fleet := open(t, pgserver.Shared(t).DSNAt(p.addr(), name), impatient)
-	r := join(t, fleet, "fra-1")
+	r := join(t, open(t, dsn), "fra-1")
 
 	p.cut() // and what was open is reset
 	eventually(t, fleet)
@@ -159,8 +159,9 @@ func (l *lockedBuffer) String() string {
 func TestStatementTimeout(t *testing.T) {
 	t.Parallel()
 	dsn := database(t)
+	r := join(t, open(t, dsn), "fra-1")
 	fleet := open(t, dsn, impatient)
-	r := join(t, fleet, "fra-1")
+	eventually(t, fleet)
 	holder := sqlConn(t, dsn)
 	tx, err := holder.Begin(t.Context())
 	require.NoError(t, err)

@@ -22,7 +22,7 @@ func (f *front) behind(t *testing.T) (*chaos.Proxy, string) {
 // impatient is a configuration with time-outs that a test can wait for.
 func impatient(cfg Config, urls ...string) Config {
 	cfg.URLs = urls
-	cfg.ConnectTimeout, cfg.HeaderTimeout, cfg.Timeout = 2*time.Second, 2*time.Second, 2*time.Second
+	cfg.ConnectTimeout, cfg.HeaderTimeout, cfg.Timeout = 3*time.Second, 3*time.Second, 3*time.Second
 	return cfg
 }
 
@@ -75,7 +75,7 @@ func TestChaosOneURL(t *testing.T) {
 // A URL behind which nothing moves costs a call its time-out, and the next one nothing.
 func TestChaosFailover(t *testing.T) {
 	for _, faults := range []chaos.Faults{
-		{Silent: true}, {Silent: true, Direction: chaos.ToClient}, {Refuse: true}, {Reset: 1}, {Garble: 100}, {Delay: 3 * time.Second},
+		{Silent: true}, {Silent: true, Direction: chaos.ToClient}, {Refuse: true}, {Reset: 1}, {Garble: 100}, {Delay: 5 * time.Second},
 	} {
 		s := newSite(t)
 		proxy, url := s.behind(t)
@@ -157,6 +157,7 @@ func TestChaosUsage(t *testing.T) {
 				break
 			}
 			require.ErrorIs(t, err, registry.ErrUnavailable)
+			require.NoError(t, ctx.Err(), "%d reports in a minute", i)
 			failed++
 			if failed%3 == 0 {
 				first.Set(chaos.Faults{})

@@ -136,7 +136,6 @@ func TestEnrollRefused(t *testing.T) {
 	revoked := s.fleet.NewToken(supabasetest.Token{})
 	s.fleet.RevokeToken(revoked)
 	expired := s.fleet.NewToken(supabasetest.Token{Lifetime: time.Minute})
-	s.clock.Advance(50 * time.Second)
 	for name, c := range map[string]struct {
 		token, node string
 		edit        func(*registry.Registration)
@@ -183,7 +182,7 @@ func TestEnrollRefused(t *testing.T) {
 			require.NotContains(t, readText(t, cfg.CredentialFile), strings.Split(before, `"private_key": "`)[1][:43])
 		})
 	}
-	s.clock.Advance(11 * time.Second)
+	s.clock.Advance(61 * time.Second)
 	_, err = Enroll(t.Context(), EnrollConfig{Config: s.config(), Token: expired, Registration: registration("fra-3")})
 	require.ErrorIs(t, err, registry.ErrDenied)
 	require.ErrorContains(t, err, "expired")

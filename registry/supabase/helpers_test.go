@@ -171,7 +171,9 @@ type node struct {
 
 func (s *site) node(cfg Config) *node {
 	s.Helper()
-	s.enroll(cfg, supabasetest.Token{})
+	patient := cfg // what is to be failed by faults is not this
+	patient.ConnectTimeout, patient.HeaderTimeout, patient.Timeout = 0, 0, 0
+	s.enroll(patient, supabasetest.Token{})
 	n := &node{Client: s.open(cfg)}
 	var err error
 	n.Registered, err = n.Register(s.Context(), registration("fra-1"))

@@ -48,7 +48,7 @@ func TestPlan(t *testing.T) {
 	require.Equal(t, used, value[int64](r, "select used from vpn_allowance('ada')"))
 	r.exec("update plans set cap = $1 where id = 'tiny'", used+2_000_000)
 	require.Equal(t, 1, r.stripe(subscription("evt_3", "updated", "ada", "price_tiny", "active", now.Add(time.Second))).Told)
-	got, _ = ada.download(tunnel, 100_000_000, 5*time.Second)
+	got, _ = ada.download(tunnel, 100_000_000, 10*time.Second)
 	require.Less(t, got, 2_000_000, "headers count, too")
 	require.Greater(t, got, 1_000_000)
 	blocked := n.usage(ada.key())

@@ -43,7 +43,7 @@ func certify(tb testing.TB) (certificate, key []byte) {
 
 func client(tb testing.TB, rootCAs []byte) *http.Client {
 	tb.Helper()
-	transport := &http.Transport{}
+	transport := &http.Transport{ExpectContinueTimeout: 5 * time.Second}
 	if len(rootCAs) > 0 {
 		pool := x509.NewCertPool()
 		require.True(tb, pool.AppendCertsFromPEM(rootCAs))
