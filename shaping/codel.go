@@ -47,7 +47,7 @@ type codel struct {
 const maxBehind = 16 << 20
 
 // repeats reports whether a packet of the flow carries what it has sent before. That a sender repeats is because the first was lost;
-// were it lost again, the sender would wait for a time-out, while the queue runs empty (RFC 6675 section 5 repeats nothing twice).
+// were it lost again, the sender would wait for a time-out, while the queue runs empty (RFC 6675 section 4, NextSeg, repeats nothing twice).
 func (c *codel) repeats(p *Packet) bool {
 	sequence, ok := packet.TCPData(p.Data)
 	if !ok {
